@@ -1,0 +1,46 @@
+/* The Ingress controller: Ingresses, Services, endpoints and Secrets in, published snapshots out.
+ *
+ *     store -> build (ingress/build.h: pure, what the objects mean) -> snapshot -> workers_publish
+ *
+ * Invariants
+ *  1. Nothing is published before Ingresses, IngressClasses, Services, EndpointSlices and every Secret they name (or its
+ *     known absence) are in.
+ *  2. One changed object rebuilds what depends on it: an endpoint change one upstream, an Ingress the hosts it touches, a
+ *     Secret the certificates and users made from it.
+ *  3. A wrong object costs itself only; the reason is logged with object and field. */
+#ifndef INGRESS_INGRESS_H
+#define INGRESS_INGRESS_H
+
+#include <ev.h>
+
+#include "base/metrics.h"
+#include "conf/source.h"
+#include "conf/store.h"
+#include "ingress/worker.h"
+
+struct ingress_controller;
+
+struct ingress_config {
+	bool any_class;               /* manifests without a class flag: every Ingress is served */
+	const char *ingress_class;    /* --ingress-class, default "fairlead" */
+	const char *controller_class; /* --controller-class, default "fairlead.dev/ingress" */
+	bool watch_without_class;     /* --watch-ingress-without-class */
+	const char *watch_namespace;  /* NULL: all */
+	const char *default_certificate; /* "ns/name" of --default-ssl-certificate; NULL: self-signed */
+	const char *default_backend;  /* "ns/name" of --default-backend-service; NULL: built-in 404 */
+	const char *annotations_prefix; /* "nginx.ingress.kubernetes.io" */
+	bool loopback_endpoints;
+	struct ingress_settings settings;
+};
+
+/* source: told which Secrets are wanted. workers: published to; must outlive the controller. config's strings must too. */
+struct ingress_controller *ingress_new(struct ev_loop *loop, struct store *store, struct source *source,
+				       struct workers *workers, const struct ingress_config *config,
+				       struct metrics *metrics, struct err *err);
+struct ingress_controller *ingress_free(struct ingress_controller *controller);
+
+bool ingress_ready(const struct ingress_controller *controller);
+
+extern const struct ingress_settings ingress_default_settings;
+
+#endif

@@ -1,5 +1,5 @@
-/* The typed object model: what fairlead keeps of Kubernetes API objects (field names follow the API reference,
- * Kubernetes v1). Built by conf/decode from JSON or YAML; read by proxy/ and ingress/.
+/* The typed object model: what fairlead keeps of Kubernetes API objects (field names follow the API
+ * reference, Kubernetes v1). Built by conf/decode from JSON or YAML; read by proxy/ and ingress/.
  *
  * Invariants
  *  1. An object is immutable once it is in a store, and reference-counted (main thread only).
@@ -29,7 +29,7 @@ enum kind {
 	KIND_SERVICECIDR,
 	KIND_LEASE,
 };
-#define KIND_COUNT 11
+#define KIND_COUNT     11
 #define KIND_BIT(kind) (1u << (kind))
 
 const char *kind_name(enum kind kind); /* "Service" */
@@ -59,13 +59,17 @@ struct object {
 	unsigned refs;
 	const char *ns, *name; /* ns "" for cluster-scoped kinds */
 	const char *uid, *resource_version;
-	int64_t created_s;     /* metadata.creationTimestamp, Unix time; 0 when absent */
-	bool deleting;         /* metadata.deletionTimestamp is set */
+	int64_t created_s; /* metadata.creationTimestamp, Unix time; 0 when absent */
+	bool deleting;     /* metadata.deletionTimestamp is set */
 	struct kv_list labels, annotations;
-	const char *origin;    /* "file:line" the object begins at, or "api" */
+	const char *origin; /* "file:line" the object begins at, or "api" */
+	uint32_t list_mark; /* bookkeeping of the store that holds it */
 	struct arena arena;
 };
 
+/* A zeroed object of the kind's struct with one reference, its own strings "" and its arena empty; the
+ * builder owes the rest of invariant 3. NULL when out of memory. */
+struct object *object_new(enum kind kind);
 struct object *object_ref(struct object *object);
 struct object *object_unref(struct object *object); /* NULL allowed; returns NULL */
 
@@ -220,7 +224,7 @@ struct namespace_object {
 	struct object meta; /* labels are what is read */
 };
 
-struct node {
+struct node_object { /* not "struct node": that is a parsed document's, conf/node.h */
 	struct object meta;
 	struct ip *internal_ips, *external_ips;
 	size_t internal_ip_count, external_ip_count;

@@ -1,11 +1,15 @@
-/* One immutable picture of everything a worker needs to serve: routes, upstreams, certificates, limits. Built on the
- * main thread (ingress/build.h), read by all workers without locks, swapped whole.
+/* One immutable picture of everything a worker needs to serve: routes, upstreams, certificates, limits. Built
+ * on the main thread (ingress/build.h), read by all workers without locks, swapped whole.
  *
  * Invariants
- *  1. Immutable after publication; reference-counted with atomics; the last unref frees on whatever thread it is.
- *  2. Hosts, upstreams and certificates are shared between generations by reference: a change of one rebuilds one.
- *  3. Connections belong to no generation: a request holds the snapshot it was routed by until it ends, no longer.
- *  4. Health, counters and pools live with the workers, keyed by stable ids (upstream->id, endpoint address). */
+ *  1. Immutable after publication; reference-counted with atomics; the last unref frees on whatever thread it
+ * is.
+ *  2. Hosts, upstreams and certificates are shared between generations by reference: a change of one rebuilds
+ * one, and an old generation that is still held costs little.
+ *  3. Connections belong to no generation: a request holds the snapshot it was routed by until it ends, no
+ * longer.
+ *  4. Health, counters and pools live with the workers, keyed by stable ids (upstream->id, endpoint address).
+ */
 #ifndef INGRESS_SNAPSHOT_H
 #define INGRESS_SNAPSHOT_H
 
@@ -13,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/addr.h"
 #include "base/str.h"
@@ -22,12 +27,17 @@ typedef struct ssl_ctx_st SSL_CTX;
 
 /* ---- upstream: the endpoints of one service port ---- */
 
+#define UPSTREAM_NONE 0
+
 struct upstream {
 	atomic_uint refs;
-	uint32_t id;      /* small, stable for (namespace, service, port) as long as the process lives, reused never */
-	const char *name; /* "namespace-service-port", ingress-nginx's $proxy_upstream_name */
+	uint32_t id; /* not UPSTREAM_NONE; the same for (namespace, service, port) as long as routes name it,
+			reused never */
+	const char *name;      /* "namespace-service-port", ingress-nginx's $proxy_upstream_name */
+	bool missing;          /* no such Service or port; endpoint_count is 0 then */
 	size_t endpoint_count; /* 0: answer 503 */
-	struct endpoint_addr *endpoints; /* ready ones (serving && terminating ones when none is ready), sorted */
+	struct endpoint_addr
+	    *endpoints; /* ready ones (serving && terminating ones when none is ready), sorted */
 };
 
 /* ---- authentication: ingress/auth.h ---- */
@@ -40,10 +50,10 @@ struct route {
 	size_t path_len;
 	enum path_type type;
 	const char *ns, *ingress, *service, *port; /* for logs and metrics */
-	const struct upstream *upstream; /* NULL: default backend, 404 (or 503 when service_missing) */
-	bool service_missing;
-	bool denied;       /* an annotation of it is invalid: 503 */
-	bool ssl_redirect; /* 308 to https on plain connections */
+	uint32_t upstream_id;    /* snapshot_route_upstream finds it; UPSTREAM_NONE: the built-in default
+				    backend, 404 */
+	bool denied;             /* an annotation of it is invalid: 503 */
+	bool ssl_redirect;       /* 308 to https on plain connections */
 	const struct auth *auth; /* NULL: none */
 	const char *auth_realm;
 	uint64_t body_max_bytes; /* 0: unlimited */
@@ -51,21 +61,25 @@ struct route {
 	unsigned tries; /* endpoints tried before the first byte, >= 1 */
 };
 
-/* One host's routes: exact ones in a table, prefixes by length. Built once, read lock-free. */
+struct host_index;
+
+/* One host's routes. Built once, read lock-free. */
 struct host {
 	atomic_uint refs;
 	const char *name; /* "shop.example.com", "*.example.com" or "_" (catch-all) */
 	bool has_tls;
-	struct route *routes; /* in order of preference: longest path first; Exact before Prefix at equal length */
+	struct route
+	    *routes; /* in order of preference: longest path first; Exact before Prefix at equal length */
 	size_t route_count;
-	struct route *fallback; /* the host's "/" when no rule has it: default backend or 404 */
+	struct route *fallback;   /* the host's "/" when no rule has it: default backend or 404 */
+	struct host_index *index; /* ingress/route.h */
 };
 
 struct ingress_settings {
 	uint32_t head_bytes_max, field_count_max, start_line_bytes_max;
-	uint64_t body_max_bytes; /* default of routes */
+	uint64_t body_max_bytes;                                    /* default of routes */
 	double head_timeout_s, body_idle_timeout_s, idle_timeout_s; /* 10, 60, 75 */
-	uint32_t requests_per_connection_max; /* 0: unlimited */
+	uint32_t requests_per_connection_max;                       /* 0: unlimited */
 	uint32_t upstream_idle_per_endpoint_max;
 	double upstream_idle_timeout_s;
 	bool hsts;
@@ -81,20 +95,27 @@ struct snapshot *snapshot_unref(struct snapshot *snapshot); /* NULL allowed; ret
 
 const struct ingress_settings *snapshot_settings(const struct snapshot *snapshot);
 
-/* The host that serves a Host header (any case, port and trailing dot allowed): exact, then one-label wildcard, then the
- * catch-all (never NULL). */
+/* The host that serves a Host header (any case, port and trailing dot allowed): exact, then one-label
+ * wildcard, then the catch-all (never NULL). */
 const struct host *snapshot_host(const struct snapshot *snapshot, struct str authority);
 
 /* The route for a normalised path (route_path_normalise); never NULL. */
 const struct route *host_route(const struct host *host, struct str path);
 
-/* Percent-decodes, resolves . and .., merges //, into out (len bytes at least); what the match is made on, while the backend
- * gets the original target. Returns the length, or -EBADMSG (bad escape, NUL, escapes above the root). */
+/* Percent-decodes, resolves . and .., merges //, into out (len bytes at least); what the match is made on,
+ * while the backend gets the original target. Returns the length, or -EBADMSG (bad escape, NUL, escapes above
+ * the root). */
 ssize_t route_path_normalise(struct str path, char *out);
 
-/* The certificate context for a server name (lower case, no trailing dot; empty: none was sent): exact name, one-label
- * wildcard, default. Never NULL once a snapshot is published. Borrowed: SSL_set_SSL_CTX takes its own reference. */
+/* The certificate context for a server name (lower case, no trailing dot; empty: none was sent): exact name,
+ * one-label wildcard, default. Never NULL once a snapshot is published. Borrowed: SSL_set_SSL_CTX takes its
+ * own reference. */
 SSL_CTX *snapshot_certificate(const struct snapshot *snapshot, struct str server_name);
+
+/* Where a route leads in this snapshot. NULL: the built-in default backend, 404. An upstream without
+ * endpoints: 503. Routes name upstreams by id, so that an endpoint change makes one new upstream and no new
+ * host. */
+const struct upstream *snapshot_route_upstream(const struct snapshot *snapshot, const struct route *route);
 
 /* The same upstream in this snapshot, by id; NULL when it is gone. Used to see that an endpoint left. */
 const struct upstream *snapshot_upstream(const struct snapshot *snapshot, uint32_t id);

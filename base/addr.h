@@ -23,6 +23,7 @@ struct ip {
 struct cidr {
 	struct ip ip; /* host bits are zero */
 	uint8_t prefix_bits;
+	uint8_t unused; /* 0: padding with a name, see invariant 2 */
 };
 
 struct endpoint_addr {
@@ -60,6 +61,7 @@ static inline bool ip_equal(const struct ip *a, const struct ip *b)
 }
 
 socklen_t endpoint_addr_to_sockaddr(const struct endpoint_addr *addr, struct sockaddr_storage *ret);
-int endpoint_addr_from_sockaddr(const struct sockaddr *sockaddr, struct endpoint_addr *ret); /* 0, -EAFNOSUPPORT */
+int endpoint_addr_from_sockaddr(const struct sockaddr *sockaddr,
+				struct endpoint_addr *ret); /* 0, -EAFNOSUPPORT */
 
 #endif

@@ -3,25 +3,26 @@
 #ifndef BASE_CLEANUP_H
 #define BASE_CLEANUP_H
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define cleanup(fn) __attribute__((cleanup(fn)))
 
 /* Yields the pointer and leaves NULL behind. */
-#define TAKE(ptr)                                                                                            \
-	__extension__({                                                                                      \
-		__typeof__(ptr) taken_ = (ptr);                                                              \
-		(ptr) = NULL;                                                                                \
-		taken_;                                                                                      \
+#define TAKE(ptr)                               \
+	__extension__({                         \
+		__typeof__(ptr) taken_ = (ptr); \
+		(ptr) = NULL;                   \
+		taken_;                         \
 	})
 
 /* Defines `fn_p`, the clean-up form of a destructor that takes NULL. */
-#define DEFINE_CLEANUP(type, fn)                                                                             \
-	static inline void fn##_p(type *value)                                                               \
-	{                                                                                                    \
-		if (*value)                                                                                  \
-			(void)fn(*value);                                                                    \
+#define DEFINE_CLEANUP(type, fn)               \
+	static inline void fn##_p(type *value) \
+	{                                      \
+		if (*value)                    \
+			(void)fn(*value);      \
 	}
 
 static inline void free_p(void *pointer_to_pointer)
@@ -40,6 +41,6 @@ static inline void close_p(int *fd)
 
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 
-#define container_of(member_ptr, type, member) ((type *)(void *)((char *)(member_ptr) - offsetof(type, member)))
+#define container_of(member_ptr, type, member) ((type *)(void *)((char *)(member_ptr)-offsetof(type, member)))
 
 #endif

@@ -14,7 +14,8 @@ struct err {
 	char text[1024];
 };
 
-/* Sets the text and returns code (a negative errno), so that `return err_set(err, -EINVAL, ...)` reads well. */
+/* Sets the text and returns code (a negative errno), so that `return err_set(err, -EINVAL, ...)` reads well.
+ */
 int err_set(struct err *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts "context: " in front of what the err says already; returns code. */

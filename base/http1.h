@@ -77,17 +77,17 @@ struct http_field {
 
 struct http_head {
 	struct str method, target; /* requests; target as received */
-	struct str host;           /* requests: authority without userinfo: from Host or the absolute-form target */
-	struct str path, query;    /* requests: target split at '?'; query without it, p == NULL if there is none;
-				      path "*" for the asterisk form */
-	unsigned status;           /* responses */
+	struct str host; /* requests: authority without userinfo: from Host or the absolute-form target */
+	struct str path, query; /* requests: target split at '?'; query without it, p == NULL if there is
+				   none; path "*" for the asterisk form */
+	unsigned status;        /* responses */
 	struct str reason;
-	uint8_t version_minor;     /* HTTP/1.x */
+	uint8_t version_minor; /* HTTP/1.x */
 	enum http_framing framing;
-	uint64_t content_length;   /* with HTTP_BODY_LENGTH */
-	bool keep_alive;           /* may the connection carry another message after this one */
+	uint64_t content_length; /* with HTTP_BODY_LENGTH */
+	bool keep_alive;         /* may the connection carry another message after this one */
 	bool expect_continue;
-	bool upgrade;              /* request: asks with Connection: upgrade; response: 101 */
+	bool upgrade; /* request: asks with Connection: upgrade; response: 101 */
 	struct str upgrade_protocol;
 	unsigned field_count;
 	struct http_field fields[HTTP_FIELDS_MAX];
@@ -128,13 +128,15 @@ void http1_expect_response_to(struct http1 *parser, struct str method);
 /* Reads a head. data/len_bytes: ALL bytes of this head received so far, from its first octet (the bytes may
  * have moved since the last call, but must not have changed). Returns the length of the head once it is
  * complete and *ret_head is filled; 0 when more is needed; -EBADMSG when refused (then error_status and
- * error_reason say why: 400, 408, 414, 431, 501, 505). Empty lines before a request are skipped and counted in. */
+ * error_reason say why: 400, 408, 414, 431, 501, 505). Empty lines before a request are skipped and counted
+ * in. */
 ssize_t http1_head(struct http1 *parser, const char *data, size_t len_bytes, struct http_head *ret_head);
 
 /* Reads body bytes. Consumes up to len_bytes of data; *ret_body is the run of payload found in them (may be
  * empty), *ret_done says that the message ended. Returns bytes consumed, possibly fewer than given (call
  * again), or -EBADMSG. Trailers are validated and dropped unless http1_trailers was called. */
-ssize_t http1_body(struct http1 *parser, const char *data, size_t len_bytes, struct str *ret_body, bool *ret_done);
+ssize_t http1_body(struct http1 *parser, const char *data, size_t len_bytes, struct str *ret_body,
+		   bool *ret_done);
 
 /* The peer closed. 0 if that ended the message rightly, -EBADMSG if it cut it short. */
 int http1_eof(struct http1 *parser);

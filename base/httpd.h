@@ -20,16 +20,17 @@
 struct httpd;
 
 struct httpd_answer {
-	unsigned status; /* 200 unless set */
+	unsigned status;          /* 200 unless set */
 	const char *content_type; /* text/plain; charset=utf-8 unless set */
-	struct buf headers; /* extra "Name: value\r\n" lines */
+	struct buf headers;       /* extra "Name: value\r\n" lines */
 	struct buf body;
 };
 
 /* Fills *answer. head->path and head->query say what was asked. */
 typedef void httpd_fn(void *ctx, const struct http_head *head, struct httpd_answer *answer);
 
-/* addr with family 0: all addresses, both families (one dual-stack socket). NULL with *err (-EADDRINUSE ...). */
+/* addr with family 0: all addresses, both families (one dual-stack socket). NULL with *err (-EADDRINUSE ...).
+ */
 struct httpd *httpd_listen(struct ev_loop *loop, const struct endpoint_addr *addr, httpd_fn *fn, void *ctx,
 			   struct err *err);
 struct httpd *httpd_free(struct httpd *httpd);

@@ -4,7 +4,8 @@
  *
  *   log_info("rules applied", L_STR("service", name), L_INT("endpoints", count));
  *
- * error = somebody must act; warn = something was wrong and survived; info = lifecycle; debug = off by default. */
+ * error = somebody must act; warn = something was wrong and survived; info = lifecycle; debug = off by
+ * default. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
@@ -24,10 +25,14 @@ struct log_field {
 	double real;
 };
 
-#define L_STR(key_, text_)   (&(const struct log_field){.key = (key_), .type = LOG_FIELD_STR, .text = str_of(text_)})
-#define L_SLICE(key_, text_) (&(const struct log_field){.key = (key_), .type = LOG_FIELD_STR, .text = (text_)})
-#define L_INT(key_, number_) (&(const struct log_field){.key = (key_), .type = LOG_FIELD_INT, .integer = (int64_t)(number_)})
-#define L_FLOAT(key_, number_) (&(const struct log_field){.key = (key_), .type = LOG_FIELD_FLOAT, .real = (double)(number_)})
+#define L_STR(key_, text_) \
+	(&(const struct log_field){.key = (key_), .type = LOG_FIELD_STR, .text = str_of(text_)})
+#define L_SLICE(key_, text_) \
+	(&(const struct log_field){.key = (key_), .type = LOG_FIELD_STR, .text = (text_)})
+#define L_INT(key_, number_) \
+	(&(const struct log_field){.key = (key_), .type = LOG_FIELD_INT, .integer = (int64_t)(number_)})
+#define L_FLOAT(key_, number_) \
+	(&(const struct log_field){.key = (key_), .type = LOG_FIELD_FLOAT, .real = (double)(number_)})
 
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__, (const struct log_field *)NULL)
 #define log_info(...)  log_write(LOG_LEVEL_INFO, __VA_ARGS__, (const struct log_field *)NULL)

@@ -14,6 +14,11 @@ struct str {
 
 /* For a string literal or a char array. */
 #define STR_LIT(literal) ((struct str){(literal), sizeof(literal) - 1})
+/* The same inside the initialiser of a static table, where ISO C wants constants. */
+#define STR_INIT(literal)                      \
+	{                                      \
+		(literal), sizeof(literal) - 1 \
+	}
 
 static inline struct str str_of(const char *text)
 {

@@ -31,18 +31,18 @@ struct stream_options {
 	SSL_CTX *tls;            /* NULL: plain; borrowed during stream_connect only (OpenSSL counts) */
 	const char *server_name; /* SNI and name to verify; an IP literal verifies the IP SAN */
 	double connect_timeout_s;
-	double idle_timeout_s; /* no byte read for so long: closed with -ETIMEDOUT; 0 = never */
+	double idle_timeout_s;  /* no byte read for so long: closed with -ETIMEDOUT; 0 = never */
 	size_t input_max_bytes; /* reading pauses while the input holds more; 0 = 1 MiB */
 };
 
 typedef void stream_fn(void *ctx, struct stream *stream, enum stream_event event, const struct err *err);
 
 /* NULL with *err set when no socket can be had. */
-struct stream *stream_connect(struct ev_loop *loop, const struct stream_options *options, stream_fn *fn, void *ctx,
-			      struct err *err);
+struct stream *stream_connect(struct ev_loop *loop, const struct stream_options *options, stream_fn *fn,
+			      void *ctx, struct err *err);
 struct stream *stream_free(struct stream *stream); /* closes at once; NULL allowed; returns NULL */
 
-struct buf *stream_input(struct stream *stream); /* the reader consumes from it */
+struct buf *stream_input(struct stream *stream);                             /* the reader consumes from it */
 int stream_write(struct stream *stream, const void *data, size_t len_bytes); /* 0 or -ENOMEM */
 
 #endif

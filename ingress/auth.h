@@ -47,7 +47,7 @@ struct auth *auth_from_secret(const struct secret *secret, enum auth_secret_type
 struct auth *auth_from_htpasswd(struct str text, struct findings *findings);
 
 struct auth *auth_ref(const struct auth *auth);
-struct auth *auth_unref(struct auth *auth); /* NULL allowed; returns NULL */
+struct auth *auth_unref(const struct auth *auth); /* NULL allowed; returns NULL */
 size_t auth_user_count(const struct auth *auth);
 
 /* ---- credentials of one request ---- */

@@ -1,0 +1,292 @@
+/* Path normalisation (RFC 3986 sections 2.1 and 5.2.4, as nginx does it) and the route index of route.h. */
+#include "ingress/route.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- normalisation ---- */
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* The byte at *pos, an escape decoded; *pos moves behind it. -EBADMSG for a bad escape or a NUL. */
+static int next_byte(struct str path, size_t *pos)
+{
+	size_t i = *pos;
+	int high, low, byte = (unsigned char)path.p[i];
+
+	*pos = i + 1;
+	if (byte == '%') {
+		if (path.len - i < 3)
+			return -EBADMSG;
+		high = hex_digit(path.p[i + 1]);
+		low = hex_digit(path.p[i + 2]);
+		if (high < 0 || low < 0)
+			return -EBADMSG;
+		*pos = i + 3;
+		byte = high * 16 + low;
+	}
+	return byte ? byte : -EBADMSG;
+}
+
+/* out[0 .. len) ends with the element just finished, after the slash at `slash`. Resolves "", "." and "..":
+ * returns the new length, or -EBADMSG above the root. last: nothing follows, else a '/' does. */
+static ssize_t finish_element(char *out, size_t slash, size_t len, bool last)
+{
+	size_t element_len = len - slash - 1;
+	const char *element = out + slash + 1;
+
+	if (element_len == 0 || (element_len == 1 && element[0] == '.'))
+		len = slash + 1;
+	else if (element_len == 2 && element[0] == '.' && element[1] == '.') {
+		if (slash == 0)
+			return -EBADMSG;
+		len = slash;
+		while (out[len - 1] != '/')
+			len--;
+	} else if (!last) {
+		out[len++] = '/';
+	}
+	return (ssize_t)len;
+}
+
+ssize_t route_path_normalise(struct str path, char *out)
+{
+	size_t len = 0, slash = 0, pos = 0;
+	ssize_t finished;
+	int byte;
+
+	if (path.len == 0 || path.p[0] != '/')
+		return -EBADMSG;
+	out[len++] = '/';
+	for (pos = 1; pos < path.len;) {
+		byte = next_byte(path, &pos);
+		if (byte < 0)
+			return -EBADMSG;
+		if (byte != '/') {
+			out[len++] = (char)byte;
+			continue;
+		}
+		finished = finish_element(out, slash, len, false);
+		if (finished < 0)
+			return finished;
+		len = (size_t)finished;
+		slash = len - 1;
+	}
+	return finish_element(out, slash, len, true);
+}
+
+struct str route_rule_path(struct str path, enum path_type type)
+{
+	if (path.len == 0)
+		return STR_LIT("/");
+	if (type != PATH_EXACT) {
+		while (path.len > 1 && path.p[path.len - 1] == '/')
+			path.len--;
+	}
+	return path;
+}
+
+/* ---- order ---- */
+
+static int type_rank(enum path_type type)
+{
+	switch (type) {
+	case PATH_EXACT:
+		return 0;
+	case PATH_PREFIX:
+		return 1;
+	case PATH_IMPLEMENTATION_SPECIFIC:
+		return 2;
+	}
+	return 3;
+}
+
+int route_compare(const struct route *a, const struct route *b)
+{
+	if (a->path_len != b->path_len)
+		return a->path_len > b->path_len ? -1 : 1;
+	return type_rank(a->type) - type_rank(b->type);
+}
+
+static struct str route_path(const struct route *route)
+{
+	return (struct str){route->path, route->path_len};
+}
+
+bool route_same_match(const struct route *a, const struct route *b)
+{
+	return (a->type == PATH_EXACT) == (b->type == PATH_EXACT) && str_equal(route_path(a), route_path(b));
+}
+
+/* ---- the index ---- */
+
+struct prefix_entry {
+	uint32_t route;
+	uint32_t parent; /* position among the prefixes; ROUTE_NOT_FOUND: none */
+};
+
+struct host_index {
+	uint32_t exact_count, prefix_count;
+	struct prefix_entry entries[]; /* the exact ones (parent unused), then the prefixes */
+};
+
+size_t route_index_bytes(size_t route_count)
+{
+	return sizeof(struct host_index) + route_count * sizeof(struct prefix_entry);
+}
+
+/* The root is the empty prefix: every path lies under it. */
+static struct str prefix_of(const struct route *route)
+{
+	struct str path = route_path(route);
+
+	return path.len == 1 ? (struct str){path.p, 0} : path;
+}
+
+static size_t common_len(struct str a, struct str b)
+{
+	size_t least = a.len < b.len ? a.len : b.len, i = 0;
+
+	while (i < least && a.p[i] == b.p[i])
+		i++;
+	return i;
+}
+
+/* Bytes with '/' below all others. */
+static int compare_elementwise(struct str a, struct str b)
+{
+	size_t at = common_len(a, b);
+
+	if (at == a.len || at == b.len)
+		return (a.len > b.len) - (a.len < b.len);
+	if (a.p[at] == '/' || b.p[at] == '/')
+		return a.p[at] == '/' ? -1 : 1;
+	return (unsigned char)a.p[at] < (unsigned char)b.p[at] ? -1 : 1;
+}
+
+static bool lies_under(struct str path, struct str prefix)
+{
+	return str_has_prefix(path, prefix) && (path.len == prefix.len || path.p[prefix.len] == '/');
+}
+
+/* Equal keys keep the order of the routes, so that the preferred one comes first. */
+static int compare_entries(const void *a, const void *b, void *routes)
+{
+	const struct prefix_entry *entry_a = a, *entry_b = b;
+	const struct route *route_a = (const struct route *)routes + entry_a->route;
+	const struct route *route_b = (const struct route *)routes + entry_b->route;
+	int order = compare_elementwise(prefix_of(route_a), prefix_of(route_b));
+
+	return order ? order : (entry_a->route > entry_b->route) - (entry_a->route < entry_b->route);
+}
+
+/* Of entries with the same path only the first stays. */
+static uint32_t drop_unreachable(struct prefix_entry *entries, uint32_t count, const struct route *routes)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (kept && str_equal(route_path(&routes[entries[kept - 1].route]),
+				      route_path(&routes[entries[i].route])))
+			continue;
+		entries[kept++] = entries[i];
+	}
+	return kept;
+}
+
+static uint32_t collect(struct prefix_entry *entries, const struct route *routes, size_t route_count,
+			bool exact)
+{
+	uint32_t count = 0;
+
+	for (size_t i = 0; i < route_count; i++) {
+		if ((routes[i].type == PATH_EXACT) == exact)
+			entries[count++] = (struct prefix_entry){(uint32_t)i, ROUTE_NOT_FOUND};
+	}
+	qsort_r(entries, count, sizeof(*entries), compare_entries, (void *)(uintptr_t)routes);
+	return drop_unreachable(entries, count, routes);
+}
+
+static void link_parents(struct prefix_entry *prefixes, uint32_t count, const struct route *routes)
+{
+	for (uint32_t i = 1; i < count; i++) {
+		uint32_t parent = i - 1;
+
+		while (parent != ROUTE_NOT_FOUND && !lies_under(prefix_of(&routes[prefixes[i].route]),
+								prefix_of(&routes[prefixes[parent].route])))
+			parent = prefixes[parent].parent;
+		prefixes[i].parent = parent;
+	}
+}
+
+void route_index_build(struct host_index *index, const struct route *routes, size_t route_count)
+{
+	index->exact_count = collect(index->entries, routes, route_count, true);
+	index->prefix_count = collect(index->entries + index->exact_count, routes, route_count, false);
+	link_parents(index->entries + index->exact_count, index->prefix_count, routes);
+}
+
+/* How many of the sorted entries are not greater than path. */
+static uint32_t count_up_to(const struct prefix_entry *entries, uint32_t count, const struct route *routes,
+			    struct str path)
+{
+	uint32_t low = 0;
+
+	while (count) {
+		uint32_t half = count / 2;
+
+		if (compare_elementwise(prefix_of(&routes[entries[low + half].route]), path) <= 0) {
+			low += half + 1;
+			count -= half + 1;
+		} else {
+			count = half;
+		}
+	}
+	return low;
+}
+
+static uint32_t find_exact(const struct host_index *index, const struct route *routes, struct str path)
+{
+	struct str key = path.len == 1 ? (struct str){path.p, 0} : path;
+	uint32_t above = count_up_to(index->entries, index->exact_count, routes, key);
+	uint32_t route;
+
+	if (above == 0)
+		return ROUTE_NOT_FOUND;
+	route = index->entries[above - 1].route;
+	return str_equal(route_path(&routes[route]), path) ? route : ROUTE_NOT_FOUND;
+}
+
+static uint32_t find_prefix(const struct host_index *index, const struct route *routes, struct str path)
+{
+	const struct prefix_entry *prefixes = index->entries + index->exact_count;
+	uint32_t at = count_up_to(prefixes, index->prefix_count, routes, path), shared;
+
+	if (at == 0)
+		return ROUTE_NOT_FOUND;
+	at--;
+	shared = (uint32_t)common_len(prefix_of(&routes[prefixes[at].route]), path);
+	for (; at != ROUTE_NOT_FOUND; at = prefixes[at].parent) {
+		size_t len = prefix_of(&routes[prefixes[at].route]).len;
+
+		if (len <= shared && (len == path.len || path.p[len] == '/'))
+			return prefixes[at].route;
+	}
+	return ROUTE_NOT_FOUND;
+}
+
+uint32_t route_index_find(const struct host_index *index, const struct route *routes, struct str path)
+{
+	uint32_t route = index->exact_count ? find_exact(index, routes, path) : ROUTE_NOT_FOUND;
+
+	return route != ROUTE_NOT_FOUND ? route : find_prefix(index, routes, path);
+}

@@ -1,5 +1,5 @@
-/* The kernel's side of a table: transactions in, dumps and notifications out, over one NETLINK_NETFILTER socket.
- * libmnl frames, libnftnl encodes; no child process.
+/* The kernel's side of a table: transactions in, dumps and notifications out, over one NETLINK_NETFILTER
+ * socket. libmnl frames, libnftnl encodes; no child process.
  *
  * Invariants
  *  1. A transaction is all or nothing: after an error the table is as it was.
@@ -20,38 +20,48 @@ struct nft_kernel;
 struct nft_kernel *nft_kernel_open(struct err *err);
 struct nft_kernel *nft_kernel_close(struct nft_kernel *kernel);
 
-struct nft_table_id {
-	int family; /* AF_INET, AF_INET6 */
-	const char *name;
-};
-
-/* Applies ops as one transaction; creates the table if it is not there; with ops->rebuild deletes it first, in the
- * same transaction. On failure *ret_failed_op (may be NULL) is the index of the op the kernel refused, or ops->count
- * if it is not one op's fault. -EPERM, -ENOMEM, -ENOSPC, -EEXIST, -ENOENT (something is not there: the table is not
- * what we think, dump it again), -EINTR and -ENOBUFS are retried inside. */
+/* Applies ops as one transaction; creates the table if it is not there; with ops->rebuild deletes it first,
+ * in the same transaction. On failure *ret_failed_op (may be NULL) is the index of the op the kernel refused,
+ * or ops->count if it is not one op's fault. -EPERM, -ENOMEM, -ENOSPC, -EMSGSIZE (larger than the socket may
+ * send), -EEXIST and -ENOENT (something is there or is not: the table is not what we think, dump it again).
+ * -EINTR and -ENOBUFS are retried inside. Chains that something still refers to when they are to be deleted
+ * (kernels before 6.2 drop references late) are deleted by a second transaction. Where that fails too the
+ * answer is -EUCLEAN: all is in force but the deletion of chain *ret_failed_op. */
 int nft_kernel_apply(struct nft_kernel *kernel, struct nft_table_id table, const struct nft_ops *ops,
 		     size_t *ret_failed_op, struct err *err);
 
-/* Reads the whole table into *ret (sorted). Rules carry their fingerprint only (value empty); a rule that is not ours
- * makes the chain's fingerprint 0. An interrupted dump (NLM_F_DUMP_INTR) is begun again. -ENOENT: no such table. */
-int nft_kernel_dump(struct nft_kernel *kernel, struct nft_table_id table, struct nft_ruleset *ret, struct err *err);
+/* Reads the whole table into *ret (sorted; to be freed with nft_ruleset_done). Rules carry fingerprint and
+ * tag only (value empty); a rule that is not ours makes the chain's fingerprint 0. Comments are left out, so
+ * are elements made by packets. A dump that somebody's change interrupted is begun again; -EAGAIN if that
+ * happens too often. -ENOENT: no such table. */
+int nft_kernel_dump(struct nft_kernel *kernel, struct nft_table_id table, struct nft_ruleset *ret,
+		    struct err *err);
+/* The elements of one set only, dynamic ones too; -ENOENT: no such set. */
+int nft_kernel_dump_set(struct nft_kernel *kernel, struct nft_table_id table, const char *set,
+			struct nft_ruleset *ret, struct err *err);
+/* The table's named counters, with their packets and bytes. */
+int nft_kernel_dump_counters(struct nft_kernel *kernel, struct nft_table_id table, struct nft_ruleset *ret,
+			     struct err *err);
 
-int nft_kernel_delete_table(struct nft_kernel *kernel, struct nft_table_id table, struct err *err); /* absent is fine */
+int nft_kernel_delete_table(struct nft_kernel *kernel, struct nft_table_id table,
+			    struct err *err); /* absent is fine */
 
-/* Notifications (NFNLGRP_NFTABLES): a second socket whose fd the caller watches; call nft_monitor_read when readable. */
+/* Notifications (NFNLGRP_NFTABLES): a second socket whose fd the caller watches; call nft_monitor_read when
+ * readable. What `kernel` (which must outlive the monitor) does itself is never heard: a filter in the socket
+ * drops it, so that a large transaction of ours does not fill the queue. */
 struct nft_monitor;
-struct nft_monitor *nft_monitor_open(struct err *err);
+struct nft_monitor *nft_monitor_open(const struct nft_kernel *kernel, struct err *err);
 struct nft_monitor *nft_monitor_close(struct nft_monitor *monitor);
 int nft_monitor_fd(const struct nft_monitor *monitor);
 
 struct nft_foreign_change {
-	bool table_deleted, changed; /* ours, by somebody else */
+	bool table_deleted, changed; /* one of ours, by somebody else */
+	bool ip, ip6;                /* the table of which family */
 	bool lost;                   /* ENOBUFS: notifications were lost, look for yourself */
-	unsigned pid;
+	unsigned pid;                /* of who changed it last, 0 if not known */
 	char process[16];
 };
-/* Drains the socket; says what others did to `table`. Our own transactions (by port id) are passed over. */
-int nft_monitor_read(struct nft_monitor *monitor, const struct nft_kernel *kernel, const char *table,
-		     struct nft_foreign_change *ret);
+/* Drains the socket; says what others did to the tables named `table`, in *ret. 0 or -errno. */
+int nft_monitor_read(struct nft_monitor *monitor, const char *table, struct nft_foreign_change *ret);
 
 #endif

@@ -43,6 +43,7 @@
 
 struct nft_rules {
 	struct buf bytes;
+	int failed; /* -ENOMEM, -ENAMETOOLONG: once a call failed */
 };
 
 /* What can be loaded from a packet; the number is the width in bytes. */
@@ -126,7 +127,6 @@ enum {
 void nft_rule_begin(struct nft_rules *rules, const char *comment, struct str tag);
 #define NFT_NO_TAG ((struct str){NULL, 0})
 
-bool nft_rules_failed(const struct nft_rules *rules);
 void nft_rules_clear(struct nft_rules *rules); /* empty, memory kept */
 void nft_rules_done(struct nft_rules *rules);
 

@@ -23,6 +23,11 @@
 #include "base/err.h"
 #include "base/str.h"
 
+struct nft_table_id {
+	int family; /* AF_INET, AF_INET6 */
+	const char *name;
+};
+
 enum nft_item_type {
 	NFT_ITEM_SET,     /* name; set */
 	NFT_ITEM_COUNTER, /* name */
@@ -54,6 +59,7 @@ enum nft_datatype {
 	NFT_DATATYPE_VERDICT = 1,
 };
 #define NFT_DATATYPES(...) ((const enum nft_datatype[]){__VA_ARGS__, NFT_DATATYPE_END})
+#define NFT_NAME_MAX       255 /* bytes of the name of a set, chain or counter */
 #define NFT_CONCAT_MAX     8
 
 struct nft_set_spec {
@@ -114,7 +120,7 @@ struct nft_item {
 struct nft_ruleset {
 	struct nft_item *items;
 	size_t count, size;
-	int failed; /* -ENOMEM once an addition failed; checked by nft_ruleset_sort */
+	int failed; /* -ENOMEM, -ENAMETOOLONG once an addition failed; reported by nft_ruleset_sort */
 	struct arena arena;
 	const char *last_name; /* names come in runs: the copy made last */
 };
@@ -124,10 +130,10 @@ struct nft_ruleset {
 #define NFT_VERDICT_DROP   STR_LIT("\1drop")
 #define NFT_VERDICT_RETURN STR_LIT("\1return")
 
-/* The bytes of a concatenated key or value, field by field, each padded to 4. */
+/* The bytes of a key or value, field by field; of several fields each is padded to 4, a single one is not. */
 struct nft_key {
 	unsigned char bytes[64];
-	size_t len;
+	size_t fields, len, first_len;
 };
 void nft_key_add(struct nft_key *key, const void *data, size_t len_bytes);
 void nft_key_add_ip(struct nft_key *key, const struct ip *ip);
@@ -136,7 +142,7 @@ void nft_key_add_u8(struct nft_key *key, uint8_t value);
 void nft_key_add_u32(struct nft_key *key, uint32_t value); /* kept in host order: marks, priorities */
 static inline struct str nft_key_str(const struct nft_key *key)
 {
-	return (struct str){(const char *)key->bytes, key->len};
+	return (struct str){(const char *)key->bytes, key->fields == 1 ? key->first_len : key->len};
 }
 
 struct nft_rules; /* nft/rule.h: builds the rules of one chain */
@@ -158,7 +164,13 @@ void nft_ruleset_add_cidr(struct nft_ruleset *ruleset, const char *set, const st
 /* Gives the item added last a comment (at most 127 bytes of it are kept). */
 void nft_ruleset_comment(struct nft_ruleset *ruleset, const char *comment);
 
-int nft_ruleset_sort(struct nft_ruleset *ruleset, struct err *err); /* 0, -ENOMEM, -EEXIST */
+/* Order by identity: (type, name, key). */
+int nft_item_compare(const struct nft_item *a, const struct nft_item *b);
+/* For people: "element of set services with key 0a600001... (default/web:http)". Returns text. */
+#define NFT_ITEM_TEXT_MAX 512
+const char *nft_item_text(const struct nft_item *item, char text[static NFT_ITEM_TEXT_MAX]);
+
+int nft_ruleset_sort(struct nft_ruleset *ruleset, struct err *err); /* 0, -ENOMEM, -ENAMETOOLONG, -EEXIST */
 /* In a sorted ruleset; NULL if it is not there. */
 const struct nft_item *nft_ruleset_find(const struct nft_ruleset *ruleset, enum nft_item_type type,
 					const char *name, struct str key);
@@ -183,9 +195,9 @@ struct nft_ops {
 		       */
 };
 
-/* Both sorted. Ops come in an order the kernel accepts: sets, counters, chains, elements deleted, rules,
- * elements added, chains deleted, counters deleted, sets deleted. Appends to *ops. With *ops->rebuild all of
- * `to` is added and nothing deleted. 0 or -ENOMEM. */
+/* Both sorted. Appends what turns `from` into `to`, in no particular order: the encoder brings operations,
+ * those of several calls together, into one the kernel accepts. Where a set or chain has another spec than
+ * before, *ops->rebuild is set, all of `to` added and nothing deleted. 0 or -ENOMEM. */
 int nft_diff(const struct nft_ruleset *from, const struct nft_ruleset *to, struct nft_ops *ops);
 /* Appends the deletion of one item. 0 or -ENOMEM. */
 int nft_ops_delete(struct nft_ops *ops, const struct nft_item *item);

@@ -141,6 +141,35 @@ static int number_parse(struct str text, uint64_t max, void *destination, size_t
 	return 0;
 }
 
+static int size_parse(struct str text, uint64_t *ret_bytes)
+{
+	unsigned shift = 0;
+
+	switch (text.len ? text.p[text.len - 1] : 0) {
+	case 'k':
+	case 'K':
+		shift = 10;
+		break;
+	case 'm':
+	case 'M':
+		shift = 20;
+		break;
+	case 'g':
+	case 'G':
+		shift = 30;
+		break;
+	default:
+		break;
+	}
+	if (shift)
+		text.len--;
+	uint64_t number;
+	int code = str_to_u64(text, UINT64_MAX >> shift, &number);
+	if (code == 0)
+		*ret_bytes = number << shift;
+	return code;
+}
+
 static const char *expected(enum option_type type)
 {
 	switch (type) {
@@ -152,6 +181,8 @@ static const char *expected(enum option_type type)
 		return "a port from 0 to 65535";
 	case OPTION_DURATION:
 		return "a duration, as 5s or 1m30s";
+	case OPTION_SIZE:
+		return "a size, as 512k, 1m or 0";
 	case OPTION_CIDRS:
 		return "prefixes, as 10.0.0.0/8,fd00::/16";
 	case OPTION_IP:
@@ -187,6 +218,8 @@ static int option_store(const struct option *option, const char *value, void *co
 		return number_parse(text, UINT16_MAX, destination, sizeof(uint16_t));
 	case OPTION_DURATION:
 		return duration_parse(text, destination);
+	case OPTION_SIZE:
+		return size_parse(text, destination);
 	case OPTION_STRINGS:
 		return strings_add(destination, value, arena);
 	case OPTION_LIST:
@@ -342,6 +375,8 @@ static const char *argument_name(const struct option *option)
 		return "PORT";
 	case OPTION_DURATION:
 		return "DURATION";
+	case OPTION_SIZE:
+		return "SIZE";
 	case OPTION_CIDRS:
 		return "CIDR,...";
 	case OPTION_IP:
@@ -385,6 +420,13 @@ static void default_text(const struct option *option, const void *defaults, char
 		break;
 	case OPTION_DURATION:
 		(void)snprintf(text, size, "%gs", *(const double *)value);
+		break;
+	case OPTION_SIZE:
+		if (*(const uint64_t *)value % (1u << 20) == 0)
+			(void)snprintf(text, size, "%llum",
+				       (unsigned long long)(*(const uint64_t *)value >> 20));
+		else
+			(void)snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)value);
 		break;
 	case OPTION_ADDR:
 		if (((const struct endpoint_addr *)value)->port)

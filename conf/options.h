@@ -36,6 +36,7 @@ enum option_type {
 	OPTION_U32,          /* uint32_t */
 	OPTION_PORT,         /* uint16_t, 0 to 65535 */
 	OPTION_DURATION,     /* double, seconds; Go text: "5s", "1m30s", "250ms"; a bare number is seconds */
+	OPTION_SIZE,         /* uint64_t, bytes; nginx text: "8k", "1m", "2g", "0" */
 	OPTION_STRINGS,      /* struct option_strings, each use adds one */
 	OPTION_LIST,         /* struct option_strings, each use adds what stands between its commas */
 	OPTION_CIDRS,        /* struct option_cidrs, comma separated */

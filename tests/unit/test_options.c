@@ -19,6 +19,7 @@ struct settings {
 	uint32_t verbosity;
 	uint16_t port;
 	double period_s;
+	uint64_t size_bytes;
 	struct option_strings manifests, words;
 	struct option_cidrs ranges;
 	struct endpoint_addr listen;
@@ -47,6 +48,7 @@ static const struct option general[] = {
      .type = OPTION_DURATION,
      .offset = offsetof(struct settings, period_s),
      .help = "a period"},
+    {.name = "size", .type = OPTION_SIZE, .offset = offsetof(struct settings, size_bytes), .help = "a size"},
     {.name = "manifests",
      .type = OPTION_STRINGS,
      .offset = offsetof(struct settings, manifests),
@@ -182,6 +184,8 @@ static void a_wrong_value_names_the_flag_and_what_was_expected(void **state)
 	     "--ranges: expected prefixes, as 10.0.0.0/8,fd00::/16, got \"10.0.0.0/33\""},
 	    {"--mode=medium", "--mode: expected one of the listed words, got \"medium\""},
 	    {"--masquerade-all=maybe", "--masquerade-all: expected true or false, got \"maybe\""},
+	    {"--size=1x", "--size: expected a size, as 512k, 1m or 0, got \"1x\""},
+	    {"--size=99999999999g", "--size: expected a size, as 512k, 1m or 0, got \"99999999999g\""},
 	    {"--name", "--name: needs a value, text"},
 	};
 
@@ -217,6 +221,28 @@ static void durations_are_read_as_go_writes_them(void **state)
 	}
 }
 
+static void sizes_are_read_as_nginx_writes_them(void **state)
+{
+	static const struct {
+		const char *arg;
+		uint64_t bytes;
+	} cases[] = {{"--size=0", 0},
+		     {"--size=17", 17},
+		     {"--size=8k", 8192},
+		     {"--size=1m", 1048576},
+		     {"--size=2G", 2147483648}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct settings settings = {.size_bytes = 1};
+		struct options_result result;
+
+		assert_int_equal(parse(ARGS(cases[i].arg), &settings, &result, NULL), 0);
+		assert_int_equal(settings.size_bytes, cases[i].bytes);
+		options_result_done(&result);
+	}
+}
+
 static void help_shows_every_flag_with_its_default_within_100_columns(void **state)
 {
 	struct settings defaults = {.port = 8080, .period_s = 30, .mode = 1};
@@ -247,6 +273,7 @@ int main(void)
 	    cmocka_unit_test(unknown_and_ignored_flags_are_collected_not_refused),
 	    cmocka_unit_test(a_wrong_value_names_the_flag_and_what_was_expected),
 	    cmocka_unit_test(durations_are_read_as_go_writes_them),
+	    cmocka_unit_test(sizes_are_read_as_nginx_writes_them),
 	    cmocka_unit_test(help_shows_every_flag_with_its_default_within_100_columns),
 	};
 

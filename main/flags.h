@@ -1,0 +1,50 @@
+/* The program's flags: one struct with every setting and its default, and the tables that read and explain
+ * them. Names are kube-proxy's for the service proxy and ingress-nginx's for the ingress. */
+#ifndef MAIN_FLAGS_H
+#define MAIN_FLAGS_H
+
+#include "conf/options.h"
+
+struct flags {
+	/* where desired state comes from */
+	struct option_strings manifests;
+	const char *kubeconfig;
+	/* both halves */
+	struct ip bind_address;
+	uint32_t verbosity;
+	unsigned log_format; /* enum log_format */
+	/* service proxy */
+	const char *proxy_config; /* --config */
+	const char *hostname_override;
+	struct option_cidrs cluster_cidrs;
+	struct option_strings nodeport_addresses; /* prefixes, or the one word "primary" */
+	bool masquerade_all, cleanup;
+	double min_sync_period_s;
+	struct endpoint_addr proxy_healthz, proxy_metrics;
+	/* ingress */
+	uint16_t http_port, https_port, healthz_port;
+	struct ip healthz_host;
+	const char *ingress_class, *controller_class, *watch_namespace; /* NULL: not given */
+	bool ingress_without_class, ingress_class_by_name;
+	const char *default_certificate, *default_backend, *annotations_prefix;
+	struct option_strings publish_addresses;
+	uint64_t body_max_bytes;
+	uint32_t workers, connections_max, upstream_keepalive, requests_per_connection;
+	double head_timeout_s, body_timeout_s, keep_alive_s, upstream_idle_s, grace_s;
+	const char *access_log;     /* "off", "-" or a path */
+	unsigned access_log_format; /* enum access_log_format */
+	bool trust_forwarded, hsts;
+};
+
+extern const struct flags flags_default;
+
+/* The groups each subcommand takes, ended by a NULL title. */
+extern const struct option_group flags_proxy[], flags_ingress[], flags_run[], flags_check[];
+
+/* KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1): sets what the file says, over what flags said,
+ * except
+ * --hostname-override. Fields that have no effect here are warned of. 0, or a negative errno with *err naming
+ * file, line and field. Strings live in `arena`. */
+int flags_read_proxy_config(struct flags *flags, const char *file, struct arena *arena, struct err *err);
+
+#endif

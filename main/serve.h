@@ -1,0 +1,18 @@
+/* The running program: source, store, the halves asked for, health servers, and an orderly stop. */
+#ifndef MAIN_SERVE_H
+#define MAIN_SERVE_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "main/flags.h"
+
+struct serve_halves {
+	bool proxy, ingress;
+};
+
+/* Runs until SIGTERM or SIGINT. 0 after an orderly stop; a negative errno with *err when it could not start.
+ */
+int serve(const struct flags *flags, struct serve_halves halves, struct err *err);
+
+#endif

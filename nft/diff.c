@@ -18,7 +18,8 @@ static bool same_chain(const struct nft_chain_spec *a, const struct nft_chain_sp
 {
 	if (a->hook < 0 || b->hook < 0)
 		return a->hook < 0 && b->hook < 0;
-	return a->hook == b->hook && a->priority == b->priority && strcmp(a->type, b->type) == 0;
+	return a->hook == b->hook && a->priority == b->priority && a->policy_drop == b->policy_drop &&
+	       strcmp(a->type, b->type) == 0;
 }
 
 /* Of two items with the same identity. */

@@ -20,6 +20,9 @@ struct nft_kernel;
 struct nft_kernel *nft_kernel_open(struct err *err);
 struct nft_kernel *nft_kernel_close(struct nft_kernel *kernel);
 
+uint32_t nft_kernel_port(
+    const struct nft_kernel *kernel); /* the socket's netlink port: who we are in notifications */
+
 /* Applies ops as one transaction; creates the table if it is not there; with ops->rebuild deletes it first,
  * in the same transaction. On failure *ret_failed_op (may be NULL) is the index of the op the kernel refused,
  * or ops->count if it is not one op's fault. -EPERM, -ENOMEM, -ENOSPC, -EMSGSIZE (larger than the socket may

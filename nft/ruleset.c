@@ -63,11 +63,10 @@ struct nft_set_spec nft_set_spec_of(const enum nft_datatype *key, const enum nft
 	struct concat keys = concat_of(key);
 	struct nft_set_spec spec = {.key_type = keys.type, .key_len_bytes = keys.len_bytes, .flags = flags};
 
-	if (keys.count > 1) {
+	if (keys.count > 1 && flags & NFT_SET_FLAG_INTERVAL) {
+		spec.flags |= NFT_SET_FLAG_CONCAT;
 		spec.concat_count = keys.count;
 		memcpy(spec.concat_len, keys.field_len, sizeof(spec.concat_len));
-		if (flags & NFT_SET_FLAG_INTERVAL)
-			spec.flags |= NFT_SET_FLAG_CONCAT;
 	}
 	if (!data)
 		return spec;
@@ -220,6 +219,17 @@ void nft_ruleset_add_rules(struct nft_ruleset *ruleset, const char *chain, const
 	item->fingerprint = nft_rules_fingerprint(bytes);
 	if (nft_expr_next(&bytes, &first))
 		item->tag = (struct str){first.data.p + first.a, first.data.len - first.a};
+}
+
+void nft_ruleset_add_rules_seen(struct nft_ruleset *ruleset, const char *chain, uint64_t fingerprint,
+				struct str tag)
+{
+	struct nft_item *item = add_item(ruleset, NFT_ITEM_RULES, chain);
+
+	if (!item)
+		return;
+	item->fingerprint = fingerprint;
+	item->tag = keep_bytes(ruleset, tag);
 }
 
 static void add_elem(struct nft_ruleset *ruleset, const char *set, enum nft_elem_kind kind, struct str key,

@@ -69,8 +69,7 @@ struct nft_set_spec {
 	uint32_t flags;
 	uint64_t timeout_ms; /* default of its elements, with NFT_SET_FLAG_TIMEOUT */
 	uint32_t size_max;   /* 0: no limit */
-	uint8_t concat_len[NFT_CONCAT_MAX],
-	    concat_count; /* field lengths in bytes of a concatenated key; 0: not one */
+	uint8_t concat_len[NFT_CONCAT_MAX], concat_count; /* with NFT_SET_FLAG_CONCAT */
 };
 #define NFT_DATA_TYPE_VERDICT 0xffffff00u
 
@@ -85,6 +84,7 @@ struct nft_chain_spec {
 	const char *type; /* "filter" or "nat" */
 	int hook;         /* NF_INET_* */
 	int priority;
+	bool policy_drop;
 };
 
 enum nft_elem_kind {
@@ -151,6 +151,9 @@ void nft_ruleset_add_set(struct nft_ruleset *ruleset, const char *name, const st
 void nft_ruleset_add_counter(struct nft_ruleset *ruleset, const char *name);
 void nft_ruleset_add_chain(struct nft_ruleset *ruleset, const char *name, const struct nft_chain_spec *spec);
 void nft_ruleset_add_rules(struct nft_ruleset *ruleset, const char *chain, const struct nft_rules *rules);
+/* Rules as a dump knows them: without their bytes. */
+void nft_ruleset_add_rules_seen(struct nft_ruleset *ruleset, const char *chain, uint64_t fingerprint,
+				struct str tag);
 /* Of a set (value empty) or of a map with data. */
 void nft_ruleset_add_elem(struct nft_ruleset *ruleset, const char *set, struct str key, struct str value);
 /* Of a verdict map; verdict: str_of(chain), or NFT_VERDICT_*. */

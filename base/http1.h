@@ -1,16 +1,20 @@
-/* HTTP/1.1 messages as bytes in, values out (RFC 9110, 9112), strict, no I/O. llhttp does the tokenising;
- * everything llhttp lets through that must not pass is refused here, so that one framing decision is made
- * per message and nobody downstream can disagree with it.
+/* HTTP/1.1 messages as bytes in, values out (RFC 9110, 9112), strict, no I/O.
+ *
+ * Heads are read by two: our scan splits the lines and looks at every octet, llhttp tokenises, and both must
+ * agree, so that nothing a lenient build or a later version of llhttp lets through passes here. One framing
+ * decision is made per message and nobody downstream can disagree with it. Chunks are read by base/chunked.
  *
  * One `struct http1` reads the messages of one direction of one connection, one after the other:
  *
  *     http1_init -> http1_head (until > 0) -> http1_body (until done) -> http1_next -> http1_head ...
  *
  * Invariants
- *  1. All slices in `struct http_head` point into the caller's bytes and are good as long as those are.
+ *  1. All slices in `struct http_head` point into the caller's bytes and are good as long as those are (the
+ * path of an absolute-form target without one is a constant).
  *  2. Exactly one of: no body, length known, chunked, until close (responses only) -> enum http_framing.
  *  3. After an error the parser refuses everything; the connection must close after the answer.
- *  4. Never allocates; a struct http1 is a plain value, moved freely between calls. */
+ *  4. Never allocates; a struct http1 is a plain value, moved freely between calls.
+ *  5. What a message is taken for does not depend on how its bytes were cut into calls. */
 #ifndef BASE_HTTP1_H
 #define BASE_HTTP1_H
 
@@ -19,9 +23,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include <llhttp.h>
-
 #include "base/buf.h"
+#include "base/chunked.h"
 #include "base/str.h"
 
 #define HTTP_FIELDS_MAX 100 /* RFC 6585 section 5: 431 beyond */
@@ -67,19 +70,23 @@ enum http_name {
 	HTTP_NAME_REFERER,
 	HTTP_NAME_ORIGIN,
 };
+#define HTTP_NAME_COUNT (HTTP_NAME_ORIGIN + 1)
 
 struct http_field {
 	struct str name;  /* as received */
-	struct str value; /* optional white space cut */
+	struct str value; /* optional white space cut; Content-Length without leading zeros */
 	enum http_name id;
-	bool nominated; /* named in Connection (RFC 9110 section 7.6.1): not to be forwarded */
+	bool nominated;  /* named in Connection (RFC 9110 section 7.6.1): not to be forwarded */
+	bool underscore; /* the name holds '_', which CGI-like backends cannot tell from '-' */
 };
 
 struct http_head {
 	struct str method, target; /* requests; target as received */
-	struct str host; /* requests: authority without userinfo: from Host or the absolute-form target */
+	struct str scheme;         /* requests: of an absolute-form target, "http" or "https" in any case */
+	struct str host; /* requests: authority without userinfo: from Host or the absolute-form target;
+			    p == NULL when an HTTP/1.0 request names none */
 	struct str path, query; /* requests: target split at '?'; query without it, p == NULL if there is
-				   none; path "*" for the asterisk form */
+				   none; path "*" for the asterisk form, p == NULL with CONNECT */
 	unsigned status;        /* responses */
 	struct str reason;
 	uint8_t version_minor; /* HTTP/1.x */
@@ -89,6 +96,7 @@ struct http_head {
 	bool expect_continue;
 	bool upgrade; /* request: asks with Connection: upgrade; response: 101 */
 	struct str upgrade_protocol;
+	uint8_t first[HTTP_NAME_COUNT]; /* 1 + index in fields of the first field of that name; 0: none */
 	unsigned field_count;
 	struct http_field fields[HTTP_FIELDS_MAX];
 };
@@ -102,21 +110,22 @@ struct http1_limits {
 };
 extern const struct http1_limits http1_default_limits;
 
+/* Private but for error_status and error_reason. */
 struct http1 {
-	llhttp_t llhttp; /* tokeniser state; the rest of this struct is private too */
 	const struct http1_limits *limits;
-	struct http_head *head;
-	const char *base; /* of the bytes llhttp sees now */
-	size_t fed_bytes;
-	uint64_t body_left_bytes;
 	enum http1_direction direction;
-	enum http_framing framing;
-	uint32_t line_bytes, trailer_used_bytes;
-	uint16_t error_status; /* the answer a bad request deserves */
+	uint16_t error_status; /* the answer a bad request deserves; 502 for responses */
 	const char *error_reason;
 	uint8_t state;
+	uint8_t empty_lines; /* before the start line */
 	bool response_to_head, response_to_connect;
-	struct str span; /* body bytes found by the current call */
+	/* Of the head, as offsets from its first octet. */
+	uint32_t scanned_bytes, line_begin, start_line;
+	uint32_t line_count; /* complete lines, start line included */
+	/* Of the body. */
+	uint64_t body_left_bytes;
+	struct chunked chunked;
+	struct buf *trailers; /* NULL: dropped */
 };
 
 /* limits may be NULL for the defaults and must outlive the parser. */
@@ -134,11 +143,16 @@ ssize_t http1_head(struct http1 *parser, const char *data, size_t len_bytes, str
 
 /* Reads body bytes. Consumes up to len_bytes of data; *ret_body is the run of payload found in them (may be
  * empty), *ret_done says that the message ended. Returns bytes consumed, possibly fewer than given (call
- * again), or -EBADMSG. Trailers are validated and dropped unless http1_trailers was called. */
+ * again), or -EBADMSG. Without a body, or with a length of 0, it is done at once: ask http1_done rather than
+ * wait for bytes. Trailers are validated and dropped unless http1_trailers was called. */
 ssize_t http1_body(struct http1 *parser, const char *data, size_t len_bytes, struct str *ret_body,
 		   bool *ret_done);
 
-/* The peer closed. 0 if that ended the message rightly, -EBADMSG if it cut it short. */
+/* Has the body ended? */
+bool http1_done(const struct http1 *parser);
+
+/* The peer closed. 0 if that ended the message rightly, or came before the first octet of a request;
+ * -EBADMSG if it cut a message short. */
 int http1_eof(struct http1 *parser);
 
 /* Trailer fields of a chunked message that may be forwarded (no framing, routing or credential fields,

@@ -42,7 +42,11 @@ struct stream *stream_connect(struct ev_loop *loop, const struct stream_options 
 			      void *ctx, struct err *err);
 struct stream *stream_free(struct stream *stream); /* closes at once; NULL allowed; returns NULL */
 
-struct buf *stream_input(struct stream *stream);                             /* the reader consumes from it */
+struct buf *stream_input(struct stream *stream); /* the reader consumes from it */
+/* Reading paused at input_max_bytes and the reader made room outside a callback (inside one this is not
+ * needed). */
+void stream_resume(struct stream *stream);
+
 int stream_write(struct stream *stream, const void *data, size_t len_bytes); /* 0 or -ENOMEM */
 
 #endif

@@ -1,0 +1,60 @@
+/* From states to rules: pure functions that write fragments of one family's table (nft/ruleset.h). The whole
+ * table is the base and the fragments of all services; no two fragments hold the same item (claims see to
+ * that).
+ *
+ *     prerouting, output (nat)   firewall-check: source ranges of load-balancer addresses      -> drop
+ *                                services:  daddr . proto . dport in service-ips               -> svc-, loc-,
+ * ext-... local address that serves node ports: nodeports    -> svc-, ext-... svc-NS/NAME/PORT: priority =
+ * round robin over the slots        -> dispatch dispatch:  dnat to endpoints[priority] input, forward, output
+ * new connections to frontends without endpoints                -> reject or drop (filter) other ports of
+ * cluster IPs -> reject; unused service addresses -> drop postrouting (nat)          what was translated:
+ * hairpin, by cluster IP, by frontend       -> masquerade or not
+ *
+ * Three chains a service port may have: `svc-` for the cluster policy's endpoints, `loc-` for the local
+ * policy's, `ext-` in front of them for externalTrafficPolicy Local (row 18). `firewall-NS/NAME` holds source
+ * ranges.
+ *
+ * Found by trying it on kernel 6.18 with nft 1.0.6
+ *  - The packet priority carries the slot from the service's chain to dispatch, since registers do not
+ * outlive a rule. It is put back to 0 in postrouting: IPv6 forwarding does not reset it, IPv4 forwarding and
+ * nothing else does. Only the first packet of a connection is touched.
+ *  - What `nft list ruleset` prints can be fed back to `nft -f` only where a rule with `dnat to ... map` or
+ *    `ct original proto-dst` matches one protocol first; hence one rule for each of TCP, UDP and SCTP.
+ *  - `drop` is allowed in nat chains: the firewall sits there and costs established connections nothing. */
+#ifndef PROXY_PLAN_H
+#define PROXY_PLAN_H
+
+#include "nft/ruleset.h"
+#include "proxy/service.h"
+
+struct plan_config {
+	int family; /* the lists below hold this family only */
+	bool masquerade_all;
+	const struct cidr *cluster_cidrs; /* pods' addresses; none: nobody is known to be a pod (row 29) */
+	size_t cluster_cidr_count;
+	const struct cidr *nodeport_cidrs; /* none: all local addresses but loopback (row 32) */
+	size_t nodeport_cidr_count;
+	const struct cidr *service_cidrs; /* addresses in them that no service has: drop (row 22) */
+	size_t service_cidr_count;
+	struct ip node_ip; /* family 0: unknown */
+};
+
+/* Names of sets that others read back. */
+#define PLAN_SET_ENDPOINTS "endpoints"
+
+/* Fragments may be added to one ruleset, in any order; failures are remembered by it (nft_ruleset_sort). */
+void plan_base(const struct plan_config *config, struct nft_ruleset *ruleset);
+void plan_service(const struct plan_config *config, const struct service_state *state,
+		  struct nft_ruleset *ruleset);
+
+/* The chain that spreads connections over a port's set. NULL when out of memory. */
+const char *plan_chain_name(struct arena *arena, enum policy policy, const char *ns, const char *name,
+			    const char *port);
+
+/* The range a chain was planned with, from the tag of its rules. 0, or -EINVAL: not one of ours. */
+int plan_tag_range(struct str tag, struct slot_range *ret);
+/* Key and value of a slot in the endpoint map. */
+struct str plan_slot_key(const uint32_t *slot);
+int plan_slot_value_parse(int family, struct str value, struct endpoint_addr *ret); /* 0, -EINVAL */
+
+#endif

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "base/addr.h"
 #include "base/cleanup.h"
 #include "conf/kube_file.h"
+#include "conf/kube_secret.h"
 #include "conf/node.h"
 
 /* What is being read, so that a message can say where. */
@@ -651,8 +651,7 @@ struct kube_config *kube_config_in_cluster(const char *service_account_dir, stru
 
 static void wipe(const char *text, size_t len)
 {
-	if (len > 0)
-		OPENSSL_cleanse((void *)(uintptr_t)text, len); /* in our own arena */
+	secret_wipe((void *)(uintptr_t)text, len); /* in our own arena */
 }
 
 struct kube_config *kube_config_free(struct kube_config *config)

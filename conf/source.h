@@ -65,7 +65,7 @@ static inline void source_set_known_callback(struct source *source, void (*fn)(v
 struct source_needs {
 	unsigned kinds;             /* KIND_BITs, without KIND_SECRET and KIND_CONFIGMAP: those go by name */
 	bool proxy_selectors;       /* Services and EndpointSlices with kube-proxy's label selectors
-				       (service-proxy.md rows 1, 2);       only when nobody else needs the rest */
+				       (service-proxy.md rows 1, 2); only when nobody else needs the rest */
 	const char *node_name;      /* KIND_NODE: only this one; NULL: all */
 	const char *namespace_only; /* Ingresses and what they name from one namespace; NULL: all */
 };

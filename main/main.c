@@ -7,6 +7,7 @@
 #include "main/check.h"
 #include "main/flags.h"
 #include "main/serve.h"
+#include "proxy/proxy.h"
 
 static const char usage[] = "usage: fairlead COMMAND [FLAG...]\n"
 			    "\n"

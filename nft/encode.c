@@ -172,6 +172,35 @@ static void put_set_description(struct nlmsghdr *message, const struct nft_set_s
 	mnl_attr_nest_end(message, description);
 }
 
+enum { BYTE_ORDER_HOST = 1, BYTE_ORDER_NETWORK = 2 }; /* the nft program's numbers */
+
+/* How the nft program is to read single values of the type: as numbers of this machine, or most significant
+ * byte first. Of concatenations it knows by itself. */
+static uint32_t byte_order(uint32_t type)
+{
+	switch (type) {
+	case NFT_DATATYPE_MARK:
+	case NFT_DATATYPE_PRIORITY:
+	case NFT_DATATYPE_IFNAME:
+		return BYTE_ORDER_HOST;
+	default: /* any number a datatype or concatenation may have */
+		return BYTE_ORDER_NETWORK;
+	}
+}
+
+static void put_set_user_data(struct nlmsghdr *message, const struct nft_item *item)
+{
+	const uint32_t key_order = byte_order(item->set->key_type),
+		       data_order = byte_order(item->set->data_type);
+	struct user_data data = {.len = 0};
+
+	user_data_add(&data, NFTNL_UDATA_SET_KEYBYTEORDER, &key_order, sizeof(key_order));
+	if (item->set->flags & NFT_SET_FLAG_MAP)
+		user_data_add(&data, NFTNL_UDATA_SET_DATABYTEORDER, &data_order, sizeof(data_order));
+	user_data_add_text(&data, NFTNL_UDATA_SET_COMMENT, str_of(item->comment));
+	put_user_data(message, NFTA_SET_USERDATA, &data);
+}
+
 static void put_set(struct nlmsghdr *message, const struct nft_item *item, uint32_t id)
 {
 	const struct nft_set_spec *spec = item->set;
@@ -188,7 +217,7 @@ static void put_set(struct nlmsghdr *message, const struct nft_item *item, uint3
 	if (spec->timeout_ms > 0)
 		mnl_attr_put_u64(message, NFTA_SET_TIMEOUT, htobe64(spec->timeout_ms));
 	put_set_description(message, spec);
-	put_comment(message, NFTA_SET_USERDATA, NFTNL_UDATA_SET_COMMENT, item->comment);
+	put_set_user_data(message, item);
 }
 
 static void put_counter(struct nlmsghdr *message, const struct nft_item *item)

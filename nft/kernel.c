@@ -547,7 +547,9 @@ static int dump_set(struct nft_kernel *kernel, struct nft_decoder *decoder, cons
 
 typedef int dump_fn(struct nft_kernel *kernel, struct nft_decoder *decoder, const char *set);
 
-/* A dump counts only if the generation was the same before and after. */
+/* A dump counts only if the generation was the same before and after, and if nothing came twice: a hash table
+ * that the kernel enlarges meanwhile is walked in another order, and what is left out is then made up for by
+ * what is repeated. */
 static int dump_once(struct nft_kernel *kernel, struct nft_table_id table, dump_fn *dump, const char *set,
 		     struct nft_ruleset *ruleset)
 {
@@ -560,32 +562,32 @@ static int dump_once(struct nft_kernel *kernel, struct nft_table_id table, dump_
 	if (result == 0)
 		result = generation(kernel, table, &after);
 	nft_decoder_done(&decoder);
-	return result == 0 && before != after ? -EINTR : result;
+	if (result == 0)
+		result = before == after ? nft_ruleset_sort(ruleset, NULL) : -EINTR;
+	return result == -EEXIST ? -EINTR : result;
 }
 
 static int dump_until_whole(struct nft_kernel *kernel, struct nft_table_id table, dump_fn *dump,
 			    const char *set, struct nft_ruleset *ret, struct err *err)
 {
-	struct nft_ruleset ruleset = {0};
+	struct nft_ruleset ruleset = {.failed = 0};
 	int result = -EINTR;
 
 	for (int tries = 0; tries < DUMP_TRIES && result == -EINTR; tries++) {
+		if (tries > 0)
+			pause_ms(tries);
 		nft_ruleset_done(&ruleset);
 		result = dump_once(kernel, table, dump, set, &ruleset);
 	}
-	if (result == -EINTR)
-		result = -EAGAIN;
-	if (result != 0)
-		(void)err_set(err, result, "nftables table %s: reading it: %s", table.name,
-			      result == -EAGAIN ? "somebody changes the rules all the time"
-						: strerror(-result));
-	else
-		result = nft_ruleset_sort(&ruleset, err);
-	if (result == 0)
+	if (result == 0) {
 		*ret = ruleset;
-	else
-		nft_ruleset_done(&ruleset);
-	return result;
+		return 0;
+	}
+	nft_ruleset_done(&ruleset);
+	if (result == -EINTR)
+		return err_set(err, -EAGAIN, "nftables table %s: reading it: it changes all the time",
+			       table.name);
+	return err_set(err, result, "nftables table %s: reading it: %s", table.name, strerror(-result));
 }
 
 int nft_kernel_dump(struct nft_kernel *kernel, struct nft_table_id table, struct nft_ruleset *ret,

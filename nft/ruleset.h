@@ -11,7 +11,9 @@
  *  3. A rule's bytes are canonical: equal meaning, equal bytes. They are our own encoding of the expressions
  *     (nft/rule.h), not the kernel's; a 64-bit fingerprint of them travels in the rule's user data, so that
  * what is read back from the kernel can be compared with what is wanted.
- *  4. Elements of NFT_SET_FLAG_DYNAMIC sets are made by packets: they are no part of a table's ruleset,
+ *  4. Any name of up to NFT_NAME_MAX bytes will do for the kernel; the nft program can say only those of
+ * letters, digits and any of "/_.-" that begin with a letter.
+ *  5. Elements of NFT_SET_FLAG_DYNAMIC sets are made by packets: they are no part of a table's ruleset,
  * neither wanted nor dumped with it (nft_kernel_dump_set reads them, nft_ops_delete removes single ones). */
 #ifndef NFT_RULESET_H
 #define NFT_RULESET_H

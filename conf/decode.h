@@ -16,8 +16,8 @@ enum decode_severity {
 
 struct decode_complaint {
 	enum decode_severity severity;
-	const char *file; /* NULL for the API */
-	int line;         /* 0 when unknown */
+	const char *file;             /* NULL for the API */
+	int line;                     /* 0 when unknown */
 	const char *kind, *ns, *name; /* as far as known; "" otherwise */
 	const char *field;            /* "spec.ports[0].port"; "" for the object as a whole */
 	const char *why;
@@ -31,18 +31,23 @@ struct decode_sink {
 	void *ctx;
 };
 
-/* One object, or a `kind: List` (or ServiceList ...) of them. Kinds fairlead does not read are passed over
- * in silence. default_ns: for namespaced objects that name none ("default"). -ENOMEM, else 0. */
-int decode_node(const struct node *node, const char *file, const char *default_ns, const struct decode_sink *sink);
+/* One object, or a `kind: List` (or ServiceList ...) of them. Kinds fairlead does not read are passed over in
+ * silence. file: NULL when it comes from the API; a file's resourceVersion is not kept, since nobody raises
+ * it. default_ns: for namespaced objects that name none ("default"). -ENOMEM, else 0. */
+int decode_node(const struct node *node, const char *file, const char *default_ns,
+		const struct decode_sink *sink);
 
-/* A manifest file's text: many YAML documents, or JSON. What cannot be parsed as YAML is one complaint with its
- * line; the documents before it are delivered. -ENOMEM, -EBADMSG (some document could not be parsed), else 0. */
+/* A manifest file's text: many YAML documents, or JSON. What cannot be parsed is one complaint with its line
+ * and without an object's name; every other document is delivered. -ENOMEM, -EBADMSG (some document could not
+ * be parsed, or it cannot be told which object it is), else 0. */
 int decode_manifest(const char *text, size_t len_bytes, const char *file, const struct decode_sink *sink);
 
-/* One JSON object of a known kind, as the API server sends it in lists (where items lack kind) and watches. */
+/* One JSON object of a known kind, as the API server sends it in lists (where items lack kind) and watches.
+ * -ENOMEM, -EBADMSG (not JSON: one complaint, without a name), else 0. */
 int decode_json(const char *text, size_t len_bytes, enum kind kind, const struct decode_sink *sink);
 
-/* `text` as file:line: Kind ns/name: field: why, into buffer; returns buffer. */
+/* "file:line: Kind ns/name: field: why" into buffer, on one line; what is not known is left out. Returns
+ * buffer. */
 const char *decode_complaint_text(const struct decode_complaint *complaint, char *buffer, size_t size);
 
 #endif

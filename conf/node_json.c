@@ -128,6 +128,15 @@ static int build(struct json_build *state, json_t *json, unsigned depth, struct 
 	return -EBADMSG;
 }
 
+/* jansson quotes what stands there ("... near 'x'"), which may be part of a key or password: cut off. */
+static int syntax_error(const json_error_t *error, struct err *err)
+{
+	const char *near = strstr(error->text, " near ");
+	int len = near ? (int)(near - error->text) : (int)strlen(error->text);
+
+	return err_set(err, -EBADMSG, "line %d: %.*s", error->line, len, error->text);
+}
+
 int node_parse_json(struct arena *arena, const char *text, size_t len_bytes, struct node **ret,
 		    struct err *err)
 {
@@ -141,7 +150,7 @@ int node_parse_json(struct arena *arena, const char *text, size_t len_bytes, str
 	if (!json) {
 		if (json_error_code(&error) == json_error_out_of_memory)
 			return -ENOMEM;
-		return err_set(err, -EBADMSG, "line %d: %s", error.line, error.text);
+		return syntax_error(&error, err);
 	}
 	rc = build(&state, json, 1, &node);
 	if (rc == 0)

@@ -43,10 +43,18 @@ const char *protocol_name(enum protocol protocol)
 
 struct object *object_new(enum kind kind)
 {
-	struct object *object = calloc(1, kinds[kind].size_bytes);
+	char *no_room;
+
+	return object_new_with_room(kind, 0, &no_room);
+}
+
+struct object *object_new_with_room(enum kind kind, size_t room_bytes, char **ret_room)
+{
+	struct object *object = calloc(1, kinds[kind].size_bytes + room_bytes);
 
 	if (!object)
 		return NULL;
+	*ret_room = (char *)object + kinds[kind].size_bytes;
 	object->kind = kind;
 	object->refs = 1;
 	object->ns = object->name = "";

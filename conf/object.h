@@ -3,7 +3,7 @@
  *
  * Invariants
  *  1. An object is immutable once it is in a store, and reference-counted (main thread only).
- *  2. Strings, lists and sub-objects live in the object's arena and die with it.
+ *  2. Strings, lists and sub-objects live in the object's own memory and die with it.
  *  3. Absent strings are "" (never NULL); absent lists have count 0. Optional scalars say "has_".
  *  4. Only fields somebody reads are here; everything else never leaves the decoder. */
 #ifndef CONF_OBJECT_H
@@ -62,14 +62,18 @@ struct object {
 	int64_t created_s; /* metadata.creationTimestamp, Unix time; 0 when absent */
 	bool deleting;     /* metadata.deletionTimestamp is set */
 	struct kv_list labels, annotations;
-	const char *origin; /* "file:line" the object begins at, or "api" */
-	uint32_t list_mark; /* bookkeeping of the store that holds it */
-	struct arena arena;
+	const char *origin;    /* "file:line" the object begins at, or "api" */
+	uint64_t content_hash; /* of the document it was read from, equal for equal ones; 0 from the API */
+	uint32_t list_mark;    /* bookkeeping of the store that holds it */
+	struct arena arena;    /* what does not stand behind the struct itself (object_new_with_room) */
 };
 
 /* A zeroed object of the kind's struct with one reference, its own strings "" and its arena empty; the
  * builder owes the rest of invariant 3. NULL when out of memory. */
 struct object *object_new(enum kind kind);
+/* The same with room_bytes of zeroed, 8-byte aligned memory behind the struct, for its builder to fill: an
+ * object of known size in one piece. */
+struct object *object_new_with_room(enum kind kind, size_t room_bytes, char **ret_room);
 struct object *object_ref(struct object *object);
 struct object *object_unref(struct object *object); /* NULL allowed; returns NULL */
 

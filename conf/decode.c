@@ -1,0 +1,298 @@
+/* From documents to objects: which kind a document is, lists taken apart, and the two passes of a decoding.
+ *
+ * An object is decoded twice: once to judge it (complaints) and to learn how much memory it takes, once more
+ * into one piece of exactly that size. Tens of thousands of small objects stay small so. */
+#include "conf/decode.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "conf/decode_kinds.h"
+
+#define API_VERSIONS_MAX 3
+
+struct decoder {
+	const char *api_versions[API_VERSIONS_MAX]; /* "group/version" */
+	decode_kind_fn *decode;
+};
+
+static const struct decoder decoders[KIND_COUNT] = {
+    [KIND_SERVICE] = {{"v1"}, decode_service},
+    [KIND_ENDPOINTS] = {{"v1"}, decode_endpoints},
+    [KIND_ENDPOINTSLICE] = {{"discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"}, decode_endpointslice},
+    [KIND_INGRESS] = {{"networking.k8s.io/v1", "networking.k8s.io/v1beta1", "extensions/v1beta1"},
+		      decode_ingress},
+    [KIND_INGRESSCLASS] = {{"networking.k8s.io/v1", "networking.k8s.io/v1beta1"}, decode_ingress_class},
+    [KIND_SECRET] = {{"v1"}, decode_secret},
+    [KIND_CONFIGMAP] = {{"v1"}, decode_config_map},
+    [KIND_NAMESPACE] = {{"v1"}, decode_namespace},
+    [KIND_NODE] = {{"v1"}, decode_node_object},
+    [KIND_SERVICECIDR] = {{"networking.k8s.io/v1", "networking.k8s.io/v1beta1"}, decode_service_cidr},
+    [KIND_LEASE] = {{"coordination.k8s.io/v1"}, decode_lease},
+};
+
+/* Where documents come from and objects go to: the same for all of a call. */
+struct decoding {
+	const struct decode_sink *sink;
+	const char *file, *default_ns;
+	bool unidentified; /* some document could not be told from any other */
+};
+
+/* ---- complaints about a document as a whole ---- */
+
+static void complain_of_document(struct decoding *decoding, int line, const char *kind, const char *field,
+				 const char *why)
+{
+	const struct decode_complaint complaint = {
+	    .severity = DECODE_ERROR,
+	    .file = decoding->file,
+	    .line = line,
+	    .kind = kind,
+	    .ns = "",
+	    .name = "",
+	    .field = field,
+	    .why = why,
+	};
+
+	decoding->unidentified = true;
+	decoding->sink->complaint(decoding->sink->ctx, &complaint);
+}
+
+/* ---- one object ---- */
+
+static void decode_fields(struct field_reader *reader, const struct node *node, const char *default_ns,
+			  struct object *object)
+{
+	const struct field root = field_root(reader, node);
+
+	decode_meta(&root, default_ns, object);
+	decoders[object->kind].decode(&root, object);
+}
+
+/* 1 when the object is good, and then the memory it takes in *ret_bytes; 0 when it was complained of. */
+static int judge(struct decoding *decoding, const struct node *node, enum kind kind, size_t *ret_bytes)
+{
+	struct object *trial = object_new(kind);
+	struct field_reader reader = {
+	    .sink = decoding->sink,
+	    .file = decoding->file,
+	    .kind = kind_name(kind),
+	    .ns = "",
+	    .name = "",
+	};
+
+	if (!trial)
+		return -ENOMEM;
+	reader.arena = &trial->arena;
+	decode_fields(&reader, node, decoding->default_ns, trial);
+	decoding->unidentified |= reader.failed && reader.name[0] == '\0';
+	object_unref(trial);
+	if (reader.out_of_memory)
+		return -ENOMEM;
+	*ret_bytes = reader.used_bytes;
+	return !reader.failed;
+}
+
+static int decode_object(struct decoding *decoding, const struct node *node, enum kind kind)
+{
+	struct field_reader reader = {.file = decoding->file, .kind = kind_name(kind), .ns = "", .name = ""};
+	struct object *object;
+	int rc = judge(decoding, node, kind, &reader.room_bytes);
+
+	if (rc <= 0)
+		return rc;
+	object = object_new_with_room(kind, reader.room_bytes, &reader.room);
+	if (!object)
+		return -ENOMEM;
+	decode_fields(&reader, node, decoding->default_ns, object);
+	if (decoding->file)
+		object->content_hash = node_hash(node);
+	decoding->sink->object(decoding->sink->ctx, object);
+	return 0;
+}
+
+/* ---- which kind ---- */
+
+static bool same_group(const char *api_version, struct str other)
+{
+	const char *slash = strchr(api_version, '/');
+	struct str group = {api_version, slash ? (size_t)(slash - api_version) : 0};
+	struct str other_group;
+	struct str version = str_cut(other, '/', &other_group);
+
+	return str_equal(group, version.p ? other_group : STR_LIT(""));
+}
+
+enum match { MATCH_NOT, MATCH_GROUP, MATCH_VERSION };
+
+static enum match match_api_version(const struct decoder *decoder, struct str api_version)
+{
+	enum match match = MATCH_NOT;
+
+	for (size_t i = 0; i < API_VERSIONS_MAX && decoder->api_versions[i]; i++) {
+		if (str_is(api_version, decoder->api_versions[i]))
+			return MATCH_VERSION;
+		if (same_group(decoder->api_versions[i], api_version))
+			match = MATCH_GROUP;
+	}
+	return match;
+}
+
+static int decode_of_kind(struct decoding *decoding, const struct node *node, struct str kind,
+			  struct str api_version)
+{
+	for (unsigned i = 0; i < KIND_COUNT; i++) {
+		if (!str_is(kind, kind_name((enum kind)i)))
+			continue;
+		switch (match_api_version(&decoders[i], api_version)) {
+		case MATCH_NOT:
+			return 0;
+		case MATCH_GROUP:
+			complain_of_document(decoding, node->line, kind_name((enum kind)i), "apiVersion",
+					     "a version that is not understood");
+			return 0;
+		case MATCH_VERSION:
+			return decode_object(decoding, node, (enum kind)i);
+		}
+	}
+	return 0;
+}
+
+/* "ServiceList" -> "Service", "List" -> "". False for what is no list. */
+static bool cut_list_suffix(struct str kind, struct str *ret_item_kind)
+{
+	if (!str_has_suffix(kind, STR_LIT("List")))
+		return false;
+	*ret_item_kind = (struct str){kind.p, kind.len - strlen("List")};
+	return true;
+}
+
+static struct str text_or(const struct node *map, const char *key, struct str otherwise)
+{
+	const struct node *value = node_get(map, key);
+
+	return value && value->type == NODE_STRING ? value->text : otherwise;
+}
+
+/* kind, api_version: what the list around it says its items are, "" if nothing. */
+static int decode_any(struct decoding *decoding, const struct node *node, struct str kind,
+		      struct str api_version)
+{
+	const struct node *items;
+	struct str item_kind;
+
+	if (node->type != NODE_MAP) {
+		complain_of_document(decoding, node->line, "", "",
+				     "expected an object with apiVersion and kind");
+		return 0;
+	}
+	kind = text_or(node, "kind", kind);
+	api_version = text_or(node, "apiVersion", api_version);
+	if (kind.len == 0 || api_version.len == 0) {
+		complain_of_document(decoding, node->line, "", kind.len == 0 ? "kind" : "apiVersion",
+				     "is missing: expected a string");
+		return 0;
+	}
+	if (!cut_list_suffix(kind, &item_kind))
+		return decode_of_kind(decoding, node, kind, api_version);
+	if (item_kind.len == 0)
+		api_version = STR_LIT("");
+	items = node_get(node, "items");
+	for (size_t i = 0; items && items->type == NODE_LIST && i < items->count; i++) {
+		int rc = decode_any(decoding, items->items[i], item_kind, api_version);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- the ways in ---- */
+
+int decode_node(const struct node *node, const char *file, const char *default_ns,
+		const struct decode_sink *sink)
+{
+	struct decoding decoding = {.sink = sink, .file = file, .default_ns = default_ns};
+
+	return decode_any(&decoding, node, STR_LIT(""), STR_LIT(""));
+}
+
+static void arena_done_p(struct arena *arena)
+{
+	arena_done(arena);
+}
+
+int decode_json(const char *text, size_t len_bytes, enum kind kind, const struct decode_sink *sink)
+{
+	struct decoding decoding = {.sink = sink, .default_ns = ""};
+	struct arena arena cleanup(arena_done_p) = {0};
+	struct node *node;
+	struct err err;
+	int rc = node_parse_json(&arena, text, len_bytes, &node, &err);
+
+	if (rc == -EBADMSG)
+		complain_of_document(&decoding, 0, kind_name(kind), "", err.text);
+	return rc < 0 ? rc : decode_object(&decoding, node, kind);
+}
+
+/* Of a text that no YAML parser takes but is JSON all the same (surrogate pairs, keys beyond 1024 bytes). */
+static int decode_json_manifest(struct decoding *decoding, struct str text)
+{
+	struct arena arena cleanup(arena_done_p) = {0};
+	struct node *node;
+	int rc;
+
+	if (!str_has_prefix(str_trim(text), STR_LIT("{")))
+		return -EBADMSG;
+	rc = node_parse_json(&arena, text.p, text.len, &node, NULL);
+	return rc < 0 ? rc : decode_any(decoding, node, STR_LIT(""), STR_LIT(""));
+}
+
+DEFINE_CLEANUP(struct node_yaml *, node_yaml_close)
+
+int decode_manifest(const char *text, size_t len_bytes, const char *file, const struct decode_sink *sink)
+{
+	struct decoding decoding = {.sink = sink, .file = file, .default_ns = "default"};
+	struct node_yaml *yaml cleanup(node_yaml_close_p) = node_yaml_open(text, len_bytes);
+	bool first = true;
+
+	if (!yaml)
+		return -ENOMEM;
+	for (;; first = false) {
+		const struct node *document;
+		struct err err;
+		int line = 0;
+		int rc = node_yaml_next(yaml, &document, &line, &err);
+		if (rc == 0)
+			return decoding.unidentified ? -EBADMSG : 0;
+		if (rc == 1)
+			rc = decode_any(&decoding, document, STR_LIT(""), STR_LIT(""));
+		else if (rc == -EBADMSG && first &&
+			 decode_json_manifest(&decoding, (struct str){text, len_bytes}) == 0)
+			return decoding.unidentified ? -EBADMSG : 0;
+		else if (rc == -EBADMSG)
+			complain_of_document(&decoding, line, "", "", err.text);
+		if (rc == -ENOMEM)
+			return rc;
+	}
+}
+
+/* ---- complaints as text ---- */
+
+const char *decode_complaint_text(const struct decode_complaint *complaint, char *buffer, size_t size)
+{
+	char place[32] = "";
+	bool has_field = complaint->field[0] != '\0', has_file = complaint->file != NULL;
+
+	if (has_file && complaint->line > 0)
+		snprintf(place, sizeof(place), ":%d", complaint->line);
+	snprintf(buffer, size, "%s%s%s%s%s%s%s%s%s%s%s%s", has_file ? complaint->file : "", place,
+		 has_file ? ": " : "", complaint->kind, complaint->name[0] ? " " : "", complaint->ns,
+		 complaint->ns[0] && complaint->name[0] ? "/" : "", complaint->name,
+		 complaint->kind[0] ? ": " : "", complaint->field, has_field ? ": " : "", complaint->why);
+	for (char *at = buffer; *at; at++)
+		if ((unsigned char)*at < 0x20 || *at == 0x7f)
+			*at = '?';
+	return buffer;
+}

@@ -21,6 +21,7 @@ import dataclasses
 import functools
 import http.client
 import ipaddress
+import itertools
 import json
 import os
 import pathlib
@@ -484,19 +485,21 @@ class Loop:
 
 # ---- fairlead ----
 
+_numbers = itertools.count()
 HEALTH_PORTS = {"run": 10254, "ingress": 10254, "proxy": 10256}
 
 
 class Fairlead:
     """fairlead on a host, ready when the `with` begins. stdout (the access log) and stderr are kept in files."""
 
-    def __init__(self, host, subcommand, *flags, health_port=None, env=None):
+    def __init__(self, host, subcommand, *flags, health_port=None, env=None, prefix=()):
+        """`prefix`: words before the command, of a program that becomes it by exec."""
         self.host = host
-        self._command = [self.program(), subcommand, *map(str, flags)]
+        self._command = [*prefix, self.program(), subcommand, *map(str, flags)]
         self._health_port = health_port or HEALTH_PORTS[subcommand]
         self._environment = {**os.environ, **(env or {})}
-        self._log = host.lab.directory / f"fairlead-{host.name}.log"
-        self._access_log = host.lab.directory / f"fairlead-{host.name}-access.log"
+        self._log = host.lab.directory / f"fairlead-{host.name}-{next(_numbers)}.log"
+        self._access_log = self._log.with_suffix(".access")
         self.process = None
 
     @staticmethod

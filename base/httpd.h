@@ -26,14 +26,14 @@ struct httpd_answer {
 	struct buf body;
 };
 
-/* Fills *answer. head->path and head->query say what was asked. */
+/* Fills *answer. head->path and head->query say what was asked; HEAD is answered like GET, its body left out.
+ * Must not free the httpd. */
 typedef void httpd_fn(void *ctx, const struct http_head *head, struct httpd_answer *answer);
 
-/* addr with family 0: all addresses, both families (one dual-stack socket). NULL with *err (-EADDRINUSE ...).
- */
+/* addr with family 0: all addresses, both families (one dual-stack socket). NULL with *err, the address in it. */
 struct httpd *httpd_listen(struct ev_loop *loop, const struct endpoint_addr *addr, httpd_fn *fn, void *ctx,
 			   struct err *err);
-struct httpd *httpd_free(struct httpd *httpd);
+struct httpd *httpd_free(struct httpd *httpd);  /* closes all connections at once; returns NULL */
 uint16_t httpd_port(const struct httpd *httpd); /* the port bound, when 0 was asked for */
 
 #endif

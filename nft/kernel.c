@@ -17,6 +17,7 @@
 
 #define RECEIVE_BYTES      ((size_t)64 * 1024) /* the kernel fills 32 KiB at a time */
 #define RECEIVE_ROOM_BYTES (16 * 1024 * 1024)  /* for the answers to a batch */
+#define RECEIVE_TRIES      20
 #define SEND_TRIES         5
 #define DUMP_TRIES         20
 #define CHAIN_TRIES        6
@@ -74,29 +75,30 @@ static int send_bytes(struct nft_kernel *kernel, struct str bytes)
 	return result;
 }
 
-/* Receives one datagram. 0 with *ret; -EAGAIN when there is none; -ENOBUFS when some were lost. */
+/* Receives one datagram. 0 with *ret; -EAGAIN when there is none. That some were lost (ENOBUFS) is passed over: of the
+ * answers to a batch the first are always kept, and a dump that is not whole has no end. */
 static int receive(struct nft_kernel *kernel, struct str *ret)
 {
-	ssize_t len;
+	for (int tries = 0; tries < RECEIVE_TRIES; tries++) {
+		ssize_t len = recv(kernel->fd, kernel->received, sizeof(kernel->received), MSG_DONTWAIT);
 
-	do
-		len = recv(kernel->fd, kernel->received, sizeof(kernel->received), MSG_DONTWAIT);
-	while (len < 0 && errno == EINTR);
-	if (len < 0)
-		return -errno;
-	*ret = (struct str){kernel->received, (size_t)len};
-	return 0;
+		if (len >= 0) {
+			*ret = (struct str){kernel->received, (size_t)len};
+			return 0;
+		}
+		if (errno != EINTR && errno != ENOBUFS)
+			return -errno;
+	}
+	return -ENOBUFS;
 }
 
 /* Whatever an earlier, broken off request left. */
 static void drain(struct nft_kernel *kernel)
 {
 	struct str datagram;
-	int result;
 
-	do
-		result = receive(kernel, &datagram);
-	while (result == 0 || result == -ENOBUFS);
+	while (receive(kernel, &datagram) == 0)
+		;
 }
 
 /* The number in NLMSG_ERROR and NLMSG_DONE: 0 or -errno. */
@@ -152,26 +154,23 @@ static void note_answer(struct answer *answer, const struct nft_batch *batch, co
 	answer->only_busy_chains &= is_busy_chain(batch, ops, index, code);
 }
 
-/* All answers are queued already. The first errors are never among those lost. */
+/* All answers are queued already. An error comes for each message refused and, whatever else happens, an answer to the
+ * last one: only that without any error is success. */
 static int read_answer(struct nft_kernel *kernel, const struct nft_batch *batch, const struct nft_ops *ops,
 		       struct answer *ret)
 {
-	bool lost = false;
 	struct str datagram;
 	int result;
 
-	*ret = (struct answer){0};
-	while ((result = receive(kernel, &datagram)) == 0 || result == -ENOBUFS) {
+	*ret = (struct answer){.code = 0};
+	while ((result = receive(kernel, &datagram)) == 0) {
 		const struct nlmsghdr *message;
 
-		lost |= result == -ENOBUFS;
-		while (result == 0 && (message = nft_next_message(&datagram)))
+		while ((message = nft_next_message(&datagram)))
 			note_answer(ret, batch, ops, message);
 	}
 	if (result != -EAGAIN)
 		return result;
-	if (lost)
-		ret->only_busy_chains = false;
 	return ret->code == 0 && !ret->acked ? -EPROTO : 0;
 }
 
@@ -419,7 +418,7 @@ static int query_run(struct nft_kernel *kernel, const struct query *query, handl
 	result = send_bytes(kernel, (struct str){query->bytes, query->message->nlmsg_len});
 	while (result == 0) {
 		result = receive(kernel, &datagram);
-		if (result == -EAGAIN || result == -ENOBUFS)
+		if (result == -EAGAIN)
 			return -EINTR;
 		if (result == 0)
 			result = handle_datagram(datagram, query->message->nlmsg_seq, handle, ctx);

@@ -74,23 +74,29 @@ def make_secrets():
 # ---- the hosts ----
 
 class Site:
-    """A client, a node, the pods (one host with all their addresses) and a host in the world outside.
+    """A client, a node, the pods (one host with all their addresses), a pod that only asks, and the world outside, to which
+    the node's default route leads.
 
         client 192.168.64.100 ── 192.168.64.2 node 172.17.0.1 ── 172.17.0.0/16 pods
-                                              node 24.1.2.1   ── 24.1.2.3 world
+                                                   172.18.0.1 ── 172.18.0.2 visitor
+                                                   24.1.2.1   ── 24.1.2.3 world
     """
     NODE, CLIENT, POD_GATEWAY = "192.168.64.2", "192.168.64.100", "172.17.0.1"
 
     def __init__(self, lab):
         self.lab = lab
-        self.client, self.node, self.pods, self.world = map(lab.host, ("client", "node", "pods", "world"))
+        self.client, self.node, self.pods, self.visitor, self.world = map(
+            lab.host, ("client", "node", "pods", "visitor", "world"))
         lab.link(self.client, self.node, [f"{self.CLIENT}/24"], [f"{self.NODE}/24"])
         lab.link(self.pods, self.node, [f"{each}/16" for each in pod_addresses()], [f"{self.POD_GATEWAY}/16"])
+        lab.link(self.visitor, self.node, ["172.18.0.2/24"], ["172.18.0.1/24"])
         lab.link(self.world, self.node, ["24.1.2.3/24"], ["24.1.2.1/24"])
         self.node.forward()
+        self.node.route("default", "24.1.2.3")
         self.client.route("default", self.NODE)
         self.client.route("192.168.64.7/32", self.NODE)
         self.pods.route("default", self.POD_GATEWAY)
+        self.visitor.route("default", "172.18.0.1")
         self.world.route("default", "24.1.2.1")
         self.pods.serve(tcp=POD_PORTS)
         self.world.serve(tcp=[3306])
@@ -168,8 +174,8 @@ class FirstManifests:
         assert site.ask(site.NODE, 31001)[0].source == site.POD_GATEWAY
 
     @about("Service default/hello")
-    def test_hello_answers_the_node_itself_and_the_pods(self, site):
-        for host in (site.node, site.pods):
+    def test_hello_answers_the_node_itself_and_other_pods(self, site):
+        for host in (site.node, site.visitor):
             assert_evenly([host.call(tcp_ask, "10.100.20.1", 8080) for _ in range(6)], pods(21, 22, 23), 8080)
 
     @about("Service default/hello")

@@ -5,6 +5,7 @@
 #include "conf/decode.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -140,22 +141,22 @@ static enum match match_api_version(const struct decoder *decoder, struct str ap
 	return match;
 }
 
-static int decode_of_kind(struct decoding *decoding, const struct node *node, struct str kind,
+static int decode_of_kind(struct decoding *decoding, const struct node *node, struct str name,
 			  struct str api_version)
 {
-	for (unsigned i = 0; i < KIND_COUNT; i++) {
-		if (!str_is(kind, kind_name((enum kind)i)))
-			continue;
-		switch (match_api_version(&decoders[i], api_version)) {
-		case MATCH_NOT:
-			return 0;
-		case MATCH_GROUP:
-			complain_of_document(decoding, node->line, kind_name((enum kind)i), "apiVersion",
-					     "a version that is not understood");
-			return 0;
-		case MATCH_VERSION:
-			return decode_object(decoding, node, (enum kind)i);
-		}
+	enum kind kind;
+
+	if (!kind_from_name(name, &kind))
+		return 0;
+	switch (match_api_version(&decoders[kind], api_version)) {
+	case MATCH_NOT:
+		return 0;
+	case MATCH_GROUP:
+		complain_of_document(decoding, node->line, kind_name(kind), "apiVersion",
+				     "a version that is not understood");
+		return 0;
+	case MATCH_VERSION:
+		return decode_object(decoding, node, kind);
 	}
 	return 0;
 }
@@ -280,19 +281,53 @@ int decode_manifest(const char *text, size_t len_bytes, const char *file, const 
 
 /* ---- complaints as text ---- */
 
+/* Text in a buffer of fixed size; what does not fit is cut off. */
+struct line {
+	char *text;
+	size_t used, size;
+};
+
+static void line_add(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void line_add(struct line *line, const char *format, ...)
+{
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(line->text + line->used, line->size - line->used, format, args);
+	va_end(args);
+	if (len > 0)
+		line->used +=
+		    (size_t)len < line->size - line->used ? (size_t)len : line->size - line->used - 1;
+}
+
+static void make_printable(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
 const char *decode_complaint_text(const struct decode_complaint *complaint, char *buffer, size_t size)
 {
-	char place[32] = "";
-	bool has_field = complaint->field[0] != '\0', has_file = complaint->file != NULL;
+	struct line line = {buffer, 0, size};
 
-	if (has_file && complaint->line > 0)
-		snprintf(place, sizeof(place), ":%d", complaint->line);
-	snprintf(buffer, size, "%s%s%s%s%s%s%s%s%s%s%s%s", has_file ? complaint->file : "", place,
-		 has_file ? ": " : "", complaint->kind, complaint->name[0] ? " " : "", complaint->ns,
-		 complaint->ns[0] && complaint->name[0] ? "/" : "", complaint->name,
-		 complaint->kind[0] ? ": " : "", complaint->field, has_field ? ": " : "", complaint->why);
-	for (char *at = buffer; *at; at++)
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
-			*at = '?';
+	if (complaint->file)
+		line_add(&line, "%s:", complaint->file);
+	if (complaint->file && complaint->line > 0)
+		line_add(&line, "%d:", complaint->line);
+	if (complaint->file)
+		line_add(&line, " ");
+	if (complaint->kind[0])
+		line_add(&line, "%s", complaint->kind);
+	if (complaint->name[0])
+		line_add(&line, " %s%s%s", complaint->ns, complaint->ns[0] ? "/" : "", complaint->name);
+	if (complaint->kind[0])
+		line_add(&line, ": ");
+	if (complaint->field[0])
+		line_add(&line, "%s: ", complaint->field);
+	line_add(&line, "%s", complaint->why);
+	make_printable(buffer);
 	return buffer;
 }

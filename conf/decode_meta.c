@@ -130,8 +130,8 @@ void decode_meta(const struct field *root, const char *default_ns, struct object
 	struct field annotations = field_map_at(&meta, "annotations");
 	struct field deleted = field_at(&meta, "deletionTimestamp");
 
-	object->ns = meta_rules[object->kind].cluster_scoped ? "" : decode_namespace_name(&meta, default_ns);
 	object->name = decode_name(&meta, meta_rules[object->kind].label_name);
+	object->ns = meta_rules[object->kind].cluster_scoped ? "" : decode_namespace_name(&meta, default_ns);
 	if (meta_rules[object->kind].uid)
 		object->uid = field_text(field_at(&meta, "uid"));
 	if (!root->reader->file)

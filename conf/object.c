@@ -31,6 +31,17 @@ const char *kind_name(enum kind kind)
 	return kinds[kind].name;
 }
 
+bool kind_from_name(struct str name, enum kind *ret)
+{
+	for (unsigned i = 0; i < KIND_COUNT; i++) {
+		if (!str_is(name, kinds[i].name))
+			continue;
+		*ret = (enum kind)i;
+		return true;
+	}
+	return false;
+}
+
 const char *protocol_name(enum protocol protocol)
 {
 	static const char *const names[] = {

@@ -33,6 +33,7 @@ enum kind {
 #define KIND_BIT(kind) (1u << (kind))
 
 const char *kind_name(enum kind kind); /* "Service" */
+bool kind_from_name(struct str name, enum kind *ret);
 
 struct kv {
 	const char *key, *value;

@@ -1,5 +1,5 @@
 /* conf/object: references, look-ups, and secrets that do not outlive their object. */
-/* LINK: conf/object.c base/arena.c */
+/* LINK: conf/object.c base/arena.c base/str.c */
 /* LIBS: -lcrypto */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,9 +15,11 @@ static void every_kind_has_a_name_and_can_be_made(void **state)
 	(void)state;
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		struct object *object = object_new((enum kind)kind);
+		enum kind found;
 		assert_non_null(object);
 		assert_int_equal(object->kind, kind);
-		assert_true(strlen(kind_name(object->kind)) > 0);
+		assert_true(kind_from_name(str_of(kind_name(object->kind)), &found));
+		assert_int_equal(found, kind);
 		assert_string_equal(object->ns, "");
 		assert_string_equal(object->resource_version, "");
 		assert_null(object_unref(object));

@@ -25,7 +25,7 @@ struct kube_request {
 	uint64_t number; /* of the request, ascending */
 	char *method, *path, *content_type;
 	struct buf body;
-	bool watch;
+	bool watch, patient;
 	const struct kube_request_ops *ops;
 	void *ctx;
 	bool reauthorized; /* sent again after a 401 */
@@ -239,7 +239,7 @@ static int send_on(struct lane *lane, struct kube_request *request, struct err *
 	buf_append_str(&out, buf_str(&request->body));
 	r = buf_failed(&out) ? -ENOMEM
 			     : kube_conn_send(lane->conn, buf_str(&out), str_of(request->method),
-					      request->watch ? 0 : lane->client->timing->answer_s);
+					      request->patient ? 0 : lane->client->timing->answer_s);
 	return r < 0 ? err_set(err, r, "out of memory") : 0;
 }
 
@@ -508,6 +508,7 @@ struct kube_request *kube_request(struct kube_client *client, const struct kube_
 	request->client = client;
 	request->number = ++client->last_number;
 	request->watch = options->watch;
+	request->patient = options->patient;
 	request->ops = options->ops;
 	request->ctx = options->ctx;
 	if (!copy_options(request, options)) {

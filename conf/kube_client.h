@@ -58,7 +58,8 @@ struct kube_request_options {
 	const char *path;         /* with query, as conf/kube_path.h makes it */
 	struct str body;          /* len 0: none */
 	const char *content_type; /* of the body: "application/json" */
-	bool watch;               /* lasts: a connection of its own, no time-out after the head */
+	bool watch;               /* lasts: a connection to itself */
+	bool patient;             /* no time-out once the head is there: the caller looks after it */
 	const struct kube_request_ops *ops;
 	void *ctx;
 };

@@ -1,0 +1,79 @@
+/* Keeps up with some objects of one kind: a complete list, then a watch from there, again and again.
+ *
+ *              .----------- refused: this server has no streaming lists ----------.
+ *              |                                                                  v
+ *   [start] -> STREAMING --bookmark initial-events-end--> WATCHING <--last page-- LISTING
+ *              ^    |                                      |  ^ |                 ^  |
+ *              |    '--- failure ---> WAITING <------------'  | '-- end of watch -'  |
+ *              '----- no version -----'   '-- has a version --'  (as WAITING)        |
+ *                                     ^------------- failure, 410 -------------------'
+ *
+ * Invariants
+ *  1. Between begin and end (or abort) what is put is a complete list; nothing else is inferred from silence.
+ *     Whatever the server does, what is in force is dropped only by a delete event or by a complete list.
+ *  2. Two tries begin at least timing.apart_s apart; failures in a row wait longer and longer (conf/kube_backoff),
+ *     and at least as long as the server asked for (Retry-After).
+ *  3. A watch goes on from the last version heard. The list is read again when the server no longer knows that
+ *     version (410, as status or as ERROR event), when versions go back, or when an event was not readable.
+ *  4. An object that cannot be used leaves its last good version alone. If it cannot even be told which object it
+ *     was, a later list drops nothing.
+ *  5. A list or a stream of initial events is never held whole. */
+#ifndef CONF_KUBE_REFLECTOR_H
+#define CONF_KUBE_REFLECTOR_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+#include "base/metrics.h"
+#include "conf/kube_client.h"
+#include "conf/kube_path.h"
+
+#define KUBE_PAGE_ITEMS 500
+
+struct kube_reflector;
+
+/* Where the objects go. The reflector must not be freed in any of these but `refused`. */
+struct kube_sink {
+	void (*begin)(void *ctx);
+	void (*put)(void *ctx, struct object *object); /* takes over the reference */
+	void (*keep)(void *ctx, const char *ns, const char *name);
+	void (*delete)(void *ctx, const char *ns, const char *name);
+	void (*end)(void *ctx);
+	void (*abort)(void *ctx);
+	void (*settle)(void *ctx); /* what one read brought is through */
+	void (*opened)(void *ctx); /* the server answers (again); NULL allowed */
+	/* 403 or 404: the server does not let us, or has no such kind. Called last; NULL allowed. */
+	void (*refused)(void *ctx);
+};
+
+/* What the server can do, learnt by any of its reflectors. */
+struct kube_traits {
+	bool no_streaming_lists;
+};
+
+/* NULL pointers are allowed, as everywhere with metrics. */
+struct kube_reflector_metrics {
+	struct metric *connected, *restarts, *last_event, *decode_errors;
+};
+
+struct kube_reflector_options {
+	struct ev_loop *loop;
+	struct kube_client *client;
+	struct kube_scope scope; /* its strings are borrowed */
+	bool absent_is_empty; /* 404 before the first list: there are none, and we look again now and then */
+	struct kube_traits *traits;
+	const struct kube_timing *timing;
+	struct kube_reflector_metrics metrics;
+	const struct kube_sink *sink;
+	void *ctx;
+};
+
+/* Begins at once, calling nothing yet. NULL when out of memory. */
+struct kube_reflector *kube_reflector_new(const struct kube_reflector_options *options);
+/* Stops at once, calling nothing. NULL allowed; returns NULL. */
+struct kube_reflector *kube_reflector_free(struct kube_reflector *reflector);
+
+/* The server answers others: no need to wait longer, if we wait because there was no answer. */
+void kube_reflector_hurry(struct kube_reflector *reflector);
+
+#endif

@@ -2,10 +2,8 @@
  * carries. */
 #include "nft/encode.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -13,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "nft/attribute.h"
 #include "nft/rule.h"
 
 #define ELEMENTS_BYTES_MAX ((size_t)60 * 1024) /* an attribute's length has 16 bits */
@@ -32,11 +31,6 @@ uint8_t nft_family_number(int family)
 }
 
 /* ---- messages ---- */
-
-static void put_u32(struct nlmsghdr *message, unsigned attribute, uint32_t value)
-{
-	mnl_attr_put_u32(message, (uint16_t)attribute, htonl(value));
-}
 
 /* Begins a message of NFT_MESSAGE_MAX bytes at most; NULL when out of memory. */
 static struct nlmsghdr *begin(struct encoder *encoder, uint16_t type, uint16_t flags, uint8_t family,
@@ -87,7 +81,7 @@ static struct nlmsghdr *begin_table_message(struct encoder *encoder, unsigned ty
 	/* The table's name is attribute 1 of every message: NFTA_TABLE_NAME, NFTA_SET_TABLE, NFTA_CHAIN_TABLE
 	 * ... */
 	if (message)
-		mnl_attr_put_strz(message, NFTA_TABLE_NAME, encoder->table.name);
+		attribute_put_text(message, NFTA_TABLE_NAME, encoder->table.name);
 	return message;
 }
 
@@ -105,7 +99,8 @@ static int table_message(struct encoder *encoder, unsigned type, uint16_t flags)
 	if (!message)
 		return -ENOMEM;
 	if (type == NFT_MSG_NEWTABLE)
-		put_u32(message, NFTA_TABLE_FLAGS, 0); /* wakes a table that somebody made dormant */
+		attribute_put_u32(message, NFTA_TABLE_FLAGS,
+				  0); /* wakes a table that somebody made dormant */
 	return finish(encoder, message, 0, 0);
 }
 
@@ -139,7 +134,7 @@ static void user_data_add_text(struct user_data *data, uint8_t type, struct str 
 static void put_user_data(struct nlmsghdr *message, unsigned attribute, const struct user_data *data)
 {
 	if (data->len > 0)
-		mnl_attr_put(message, (uint16_t)attribute, data->len, data->bytes);
+		attribute_put(message, attribute, (struct str){(const char *)data->bytes, data->len});
 }
 
 static void put_comment(struct nlmsghdr *message, unsigned attribute, uint8_t type, const char *comment)
@@ -154,22 +149,22 @@ static void put_comment(struct nlmsghdr *message, unsigned attribute, uint8_t ty
 
 static void put_set_description(struct nlmsghdr *message, const struct nft_set_spec *spec)
 {
-	struct nlattr *description = mnl_attr_nest_start(message, NFTA_SET_DESC);
+	struct nlattr *description = attribute_begin(message, NFTA_SET_DESC);
 
 	if (spec->size_max > 0)
-		put_u32(message, NFTA_SET_DESC_SIZE, spec->size_max);
+		attribute_put_u32(message, NFTA_SET_DESC_SIZE, spec->size_max);
 	if (spec->flags & NFT_SET_FLAG_CONCAT) {
-		struct nlattr *concat = mnl_attr_nest_start(message, NFTA_SET_DESC_CONCAT);
+		struct nlattr *concat = attribute_begin(message, NFTA_SET_DESC_CONCAT);
 
 		for (unsigned i = 0; i < spec->concat_count; i++) {
-			struct nlattr *field = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+			struct nlattr *field = attribute_begin(message, NFTA_LIST_ELEM);
 
-			put_u32(message, NFTA_SET_FIELD_LEN, spec->concat_len[i]);
-			mnl_attr_nest_end(message, field);
+			attribute_put_u32(message, NFTA_SET_FIELD_LEN, spec->concat_len[i]);
+			attribute_end(message, field);
 		}
-		mnl_attr_nest_end(message, concat);
+		attribute_end(message, concat);
 	}
-	mnl_attr_nest_end(message, description);
+	attribute_end(message, description);
 }
 
 enum { BYTE_ORDER_HOST = 1, BYTE_ORDER_NETWORK = 2 }; /* the nft program's numbers */
@@ -205,26 +200,26 @@ static void put_set(struct nlmsghdr *message, const struct nft_item *item, uint3
 {
 	const struct nft_set_spec *spec = item->set;
 
-	mnl_attr_put_strz(message, NFTA_SET_NAME, item->name);
-	put_u32(message, NFTA_SET_ID, id);
-	put_u32(message, NFTA_SET_FLAGS, spec->flags);
-	put_u32(message, NFTA_SET_KEY_TYPE, spec->key_type);
-	put_u32(message, NFTA_SET_KEY_LEN, spec->key_len_bytes);
+	attribute_put_text(message, NFTA_SET_NAME, item->name);
+	attribute_put_u32(message, NFTA_SET_ID, id);
+	attribute_put_u32(message, NFTA_SET_FLAGS, spec->flags);
+	attribute_put_u32(message, NFTA_SET_KEY_TYPE, spec->key_type);
+	attribute_put_u32(message, NFTA_SET_KEY_LEN, spec->key_len_bytes);
 	if (spec->flags & NFT_SET_FLAG_MAP)
-		put_u32(message, NFTA_SET_DATA_TYPE, spec->data_type);
+		attribute_put_u32(message, NFTA_SET_DATA_TYPE, spec->data_type);
 	if (spec->flags & NFT_SET_FLAG_MAP && spec->data_type != NFT_DATA_TYPE_VERDICT)
-		put_u32(message, NFTA_SET_DATA_LEN, spec->data_len_bytes);
+		attribute_put_u32(message, NFTA_SET_DATA_LEN, spec->data_len_bytes);
 	if (spec->timeout_ms > 0)
-		mnl_attr_put_u64(message, NFTA_SET_TIMEOUT, htobe64(spec->timeout_ms));
+		attribute_put_u64(message, NFTA_SET_TIMEOUT, spec->timeout_ms);
 	put_set_description(message, spec);
 	put_set_user_data(message, item);
 }
 
 static void put_counter(struct nlmsghdr *message, const struct nft_item *item)
 {
-	mnl_attr_put_strz(message, NFTA_OBJ_NAME, item->name);
-	put_u32(message, NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
-	mnl_attr_nest_end(message, mnl_attr_nest_start(message, NFTA_OBJ_DATA));
+	attribute_put_text(message, NFTA_OBJ_NAME, item->name);
+	attribute_put_u32(message, NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
+	attribute_end(message, attribute_begin(message, NFTA_OBJ_DATA));
 	put_comment(message, NFTA_OBJ_USERDATA, NFTNL_UDATA_OBJ_COMMENT, item->comment);
 }
 
@@ -232,15 +227,15 @@ static void put_chain(struct nlmsghdr *message, const struct nft_item *item)
 {
 	const struct nft_chain_spec *spec = item->chain;
 
-	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, item->name);
+	attribute_put_text(message, NFTA_CHAIN_NAME, item->name);
 	if (spec->hook >= 0) {
-		struct nlattr *hook = mnl_attr_nest_start(message, NFTA_CHAIN_HOOK);
+		struct nlattr *hook = attribute_begin(message, NFTA_CHAIN_HOOK);
 
-		put_u32(message, NFTA_HOOK_HOOKNUM, (uint32_t)spec->hook);
-		put_u32(message, NFTA_HOOK_PRIORITY, (uint32_t)spec->priority);
-		mnl_attr_nest_end(message, hook);
-		mnl_attr_put_strz(message, NFTA_CHAIN_TYPE, spec->type);
-		put_u32(message, NFTA_CHAIN_POLICY, spec->policy_drop ? NF_DROP : NF_ACCEPT);
+		attribute_put_u32(message, NFTA_HOOK_HOOKNUM, (uint32_t)spec->hook);
+		attribute_put_u32(message, NFTA_HOOK_PRIORITY, (uint32_t)spec->priority);
+		attribute_end(message, hook);
+		attribute_put_text(message, NFTA_CHAIN_TYPE, spec->type);
+		attribute_put_u32(message, NFTA_CHAIN_POLICY, spec->policy_drop ? NF_DROP : NF_ACCEPT);
 	}
 	put_comment(message, NFTA_CHAIN_USERDATA, NFTNL_UDATA_CHAIN_COMMENT, item->comment);
 }
@@ -270,9 +265,9 @@ static int delete_item(struct encoder *encoder, size_t at, unsigned type, unsign
 
 	if (!message)
 		return -ENOMEM;
-	mnl_attr_put_strz(message, (uint16_t)name_attribute, item->name);
+	attribute_put_text(message, name_attribute, item->name);
 	if (item->type == NFT_ITEM_COUNTER)
-		put_u32(message, NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
+		attribute_put_u32(message, NFTA_OBJ_TYPE, NFT_OBJECT_COUNTER);
 	return finish(encoder, message, at, 1);
 }
 
@@ -309,7 +304,7 @@ static int add_rules(struct encoder *encoder, size_t at)
 
 		if (!message)
 			return -ENOMEM;
-		mnl_attr_put_strz(message, NFTA_RULE_CHAIN, item->name);
+		attribute_put_text(message, NFTA_RULE_CHAIN, item->name);
 		result = nft_encode_expressions(message, rule);
 		if (result != 0) {
 			encoder->failed_op = index;
@@ -325,33 +320,25 @@ static int add_rules(struct encoder *encoder, size_t at)
 
 /* ---- elements ---- */
 
-static void put_value(struct nlmsghdr *message, unsigned attribute, struct str value)
-{
-	struct nlattr *nest = mnl_attr_nest_start(message, (uint16_t)attribute);
-
-	mnl_attr_put(message, NFTA_DATA_VALUE, value.len, value.p);
-	mnl_attr_nest_end(message, nest);
-}
-
 static void put_verdict_value(struct nlmsghdr *message, struct str value)
 {
-	struct nlattr *data = mnl_attr_nest_start(message, NFTA_SET_ELEM_DATA);
-	struct nlattr *verdict = mnl_attr_nest_start(message, NFTA_DATA_VERDICT);
+	struct nlattr *data = attribute_begin(message, NFTA_SET_ELEM_DATA);
+	struct nlattr *verdict = attribute_begin(message, NFTA_DATA_VERDICT);
 	char chain[NFT_NAME_MAX + 1] = {0};
 
 	if (str_equal(value, NFT_VERDICT_ACCEPT)) {
-		put_u32(message, NFTA_VERDICT_CODE, NF_ACCEPT);
+		attribute_put_u32(message, NFTA_VERDICT_CODE, NF_ACCEPT);
 	} else if (str_equal(value, NFT_VERDICT_DROP)) {
-		put_u32(message, NFTA_VERDICT_CODE, NF_DROP);
+		attribute_put_u32(message, NFTA_VERDICT_CODE, NF_DROP);
 	} else if (str_equal(value, NFT_VERDICT_RETURN)) {
-		put_u32(message, NFTA_VERDICT_CODE, (uint32_t)NFT_RETURN);
+		attribute_put_u32(message, NFTA_VERDICT_CODE, (uint32_t)NFT_RETURN);
 	} else {
-		put_u32(message, NFTA_VERDICT_CODE, (uint32_t)NFT_GOTO);
+		attribute_put_u32(message, NFTA_VERDICT_CODE, (uint32_t)NFT_GOTO);
 		memcpy(chain, value.p, value.len < NFT_NAME_MAX ? value.len : NFT_NAME_MAX);
-		mnl_attr_put_strz(message, NFTA_VERDICT_CHAIN, chain);
+		attribute_put_text(message, NFTA_VERDICT_CHAIN, chain);
 	}
-	mnl_attr_nest_end(message, verdict);
-	mnl_attr_nest_end(message, data);
+	attribute_end(message, verdict);
+	attribute_end(message, data);
 }
 
 static bool is_verdict(enum nft_elem_kind kind)
@@ -383,27 +370,27 @@ static void put_range_end(struct nlmsghdr *message, const struct nft_item *item)
 	assert(item->key_end.len <= sizeof(after));
 	if (!successor(item->key_end, after))
 		return;
-	struct nlattr *element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
-	put_u32(message, NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
-	put_value(message, NFTA_SET_ELEM_KEY, (struct str){(const char *)after, item->key_end.len});
-	mnl_attr_nest_end(message, element);
+	struct nlattr *element = attribute_begin(message, NFTA_LIST_ELEM);
+	attribute_put_u32(message, NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+	attribute_put_value(message, NFTA_SET_ELEM_KEY, (struct str){(const char *)after, item->key_end.len});
+	attribute_end(message, element);
 }
 
 static void put_element(struct nlmsghdr *message, const struct nft_item *item, bool is_deletion)
 {
-	struct nlattr *element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+	struct nlattr *element = attribute_begin(message, NFTA_LIST_ELEM);
 
-	put_value(message, NFTA_SET_ELEM_KEY, item->key);
+	attribute_put_value(message, NFTA_SET_ELEM_KEY, item->key);
 	if (item->kind == NFT_ELEM_CONCAT_RANGE || item->kind == NFT_ELEM_CONCAT_RANGE_VERDICT)
-		put_value(message, NFTA_SET_ELEM_KEY_END, item->key_end);
+		attribute_put_value(message, NFTA_SET_ELEM_KEY_END, item->key_end);
 	if (!is_deletion) {
 		if (is_verdict(item->kind))
 			put_verdict_value(message, item->value);
 		else if (item->value.len > 0)
-			put_value(message, NFTA_SET_ELEM_DATA, item->value);
+			attribute_put_value(message, NFTA_SET_ELEM_DATA, item->value);
 		put_comment(message, NFTA_SET_ELEM_USERDATA, NFTNL_UDATA_SET_ELEM_COMMENT, item->comment);
 	}
-	mnl_attr_nest_end(message, element);
+	attribute_end(message, element);
 	if (is_plain_range(item->kind))
 		put_range_end(message, item);
 }
@@ -436,14 +423,14 @@ static int pack_elements(struct encoder *encoder, size_t at, size_t end, bool is
 
 	if (!message)
 		return -ENOMEM;
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, ops[order[at]].item->name);
-	struct nlattr *list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+	attribute_put_text(message, NFTA_SET_ELEM_LIST_SET, ops[order[at]].item->name);
+	struct nlattr *list = attribute_begin(message, NFTA_SET_ELEM_LIST_ELEMENTS);
 	for (count = 0; count < most && message->nlmsg_len < ELEMENTS_BYTES_MAX; count++) {
 		const struct nft_op *op = &ops[order[at + count]];
 
 		put_element(message, is_deletion && op->old ? op->old : op->item, is_deletion);
 	}
-	mnl_attr_nest_end(message, list);
+	attribute_end(message, list);
 	*ret_count = count;
 	return finish(encoder, message, at, count);
 }

@@ -1,25 +1,20 @@
 /* The expressions of one rule as netlink attributes: one small function for each expression of the kernel. */
-#include <arpa/inet.h>
+#include "nft/encode.h"
+
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
-#include "nft/encode.h"
+#include "nft/attribute.h"
 #include "nft/rule.h"
 
 #define EXPRESSIONS_MAX 128 /* the kernel's NFT_RULE_MAXEXPRS */
 
 /* ---- attributes ---- */
 
-static void put_u32(struct nlmsghdr *message, unsigned attribute, uint32_t value)
-{
-	mnl_attr_put_u32(message, (uint16_t)attribute, htonl(value));
-}
-
 static void put_reg(struct nlmsghdr *message, unsigned attribute, unsigned reg)
 {
-	put_u32(message, attribute, NFT_REG32_00 + reg);
+	attribute_put_u32(message, attribute, NFT_REG32_00 + reg);
 }
 
 static void put_name(struct nlmsghdr *message, unsigned attribute, struct str name)
@@ -27,15 +22,7 @@ static void put_name(struct nlmsghdr *message, unsigned attribute, struct str na
 	char text[NFT_NAME_MAX + 1] = {0};
 
 	memcpy(text, name.p, name.len);
-	mnl_attr_put_strz(message, (uint16_t)attribute, text);
-}
-
-static void put_value(struct nlmsghdr *message, unsigned attribute, struct str value)
-{
-	struct nlattr *nest = mnl_attr_nest_start(message, (uint16_t)attribute);
-
-	mnl_attr_put(message, NFTA_DATA_VALUE, value.len, value.p);
-	mnl_attr_nest_end(message, nest);
+	attribute_put_text(message, attribute, text);
 }
 
 /* ---- loads ---- */
@@ -95,16 +82,16 @@ static const char *put_payload(struct nlmsghdr *message, const struct nft_expr *
 			       enum nft_payload_bases base, uint32_t offset)
 {
 	put_reg(message, NFTA_PAYLOAD_DREG, expr->reg);
-	put_u32(message, NFTA_PAYLOAD_BASE, base);
-	put_u32(message, NFTA_PAYLOAD_OFFSET, offset);
-	put_u32(message, NFTA_PAYLOAD_LEN, nft_field_len((enum nft_field)expr->detail));
+	attribute_put_u32(message, NFTA_PAYLOAD_BASE, base);
+	attribute_put_u32(message, NFTA_PAYLOAD_OFFSET, offset);
+	attribute_put_u32(message, NFTA_PAYLOAD_LEN, nft_field_len((enum nft_field)expr->detail));
 	return "payload";
 }
 
 static const char *put_ct(struct nlmsghdr *message, const struct nft_expr *expr, uint32_t key)
 {
 	put_reg(message, NFTA_CT_DREG, expr->reg);
-	put_u32(message, NFTA_CT_KEY, key);
+	attribute_put_u32(message, NFTA_CT_KEY, key);
 	return "ct";
 }
 
@@ -115,17 +102,17 @@ static const char *put_load(struct nlmsghdr *message, const struct nft_expr *exp
 	switch (load->kind) {
 	case LOAD_META:
 		put_reg(message, NFTA_META_DREG, expr->reg);
-		put_u32(message, NFTA_META_KEY, load->number);
+		attribute_put_u32(message, NFTA_META_KEY, load->number);
 		return "meta";
 	case LOAD_NETWORK:
 		return put_payload(message, expr, NFT_PAYLOAD_NETWORK_HEADER, load->number);
 	case LOAD_TRANSPORT:
 		return put_payload(message, expr, NFT_PAYLOAD_TRANSPORT_HEADER, load->number);
 	case LOAD_CT_ORIGINAL:
-		mnl_attr_put_u8(message, NFTA_CT_DIRECTION, 0);
+		attribute_put_u8(message, NFTA_CT_DIRECTION, 0);
 		return put_ct(message, expr, load->number);
 	case LOAD_CT_REPLY:
-		mnl_attr_put_u8(message, NFTA_CT_DIRECTION, 1);
+		attribute_put_u8(message, NFTA_CT_DIRECTION, 1);
 		return put_ct(message, expr, load->number);
 	case LOAD_CT:
 		return put_ct(message, expr, load->number);
@@ -133,8 +120,8 @@ static const char *put_load(struct nlmsghdr *message, const struct nft_expr *exp
 		break;
 	}
 	put_reg(message, NFTA_FIB_DREG, expr->reg);
-	put_u32(message, NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-	put_u32(message, NFTA_FIB_FLAGS, load->number);
+	attribute_put_u32(message, NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+	attribute_put_u32(message, NFTA_FIB_FLAGS, load->number);
 	return "fib";
 }
 
@@ -143,31 +130,31 @@ static const char *put_load(struct nlmsghdr *message, const struct nft_expr *exp
 static const char *put_meta_set(struct nlmsghdr *message, const struct nft_expr *expr)
 {
 	put_reg(message, NFTA_META_SREG, expr->reg);
-	put_u32(message, NFTA_META_KEY, loads[expr->detail].number);
+	attribute_put_u32(message, NFTA_META_KEY, loads[expr->detail].number);
 	return "meta";
 }
 
 static const char *put_immediate(struct nlmsghdr *message, const struct nft_expr *expr)
 {
 	put_reg(message, NFTA_IMMEDIATE_DREG, expr->reg);
-	put_value(message, NFTA_IMMEDIATE_DATA, expr->data);
+	attribute_put_value(message, NFTA_IMMEDIATE_DATA, expr->data);
 	return "immediate";
 }
 
 static const char *put_numgen(struct nlmsghdr *message, const struct nft_expr *expr)
 {
 	put_reg(message, NFTA_NG_DREG, expr->reg);
-	put_u32(message, NFTA_NG_TYPE, expr->detail);
-	put_u32(message, NFTA_NG_MODULUS, expr->a);
-	put_u32(message, NFTA_NG_OFFSET, expr->b);
+	attribute_put_u32(message, NFTA_NG_TYPE, expr->detail);
+	attribute_put_u32(message, NFTA_NG_MODULUS, expr->a);
+	attribute_put_u32(message, NFTA_NG_OFFSET, expr->b);
 	return "numgen";
 }
 
 static const char *put_cmp(struct nlmsghdr *message, const struct nft_expr *expr)
 {
 	put_reg(message, NFTA_CMP_SREG, expr->reg);
-	put_u32(message, NFTA_CMP_OP, expr->detail);
-	put_value(message, NFTA_CMP_DATA, expr->data);
+	attribute_put_u32(message, NFTA_CMP_OP, expr->detail);
+	attribute_put_value(message, NFTA_CMP_DATA, expr->data);
 	return "cmp";
 }
 
@@ -180,9 +167,9 @@ static struct str half(struct str data, unsigned which)
 static const char *put_range(struct nlmsghdr *message, const struct nft_expr *expr)
 {
 	put_reg(message, NFTA_RANGE_SREG, expr->reg);
-	put_u32(message, NFTA_RANGE_OP, expr->detail ? NFT_RANGE_NEQ : NFT_RANGE_EQ);
-	put_value(message, NFTA_RANGE_FROM_DATA, half(expr->data, 0));
-	put_value(message, NFTA_RANGE_TO_DATA, half(expr->data, 1));
+	attribute_put_u32(message, NFTA_RANGE_OP, expr->detail ? NFT_RANGE_NEQ : NFT_RANGE_EQ);
+	attribute_put_value(message, NFTA_RANGE_FROM_DATA, half(expr->data, 0));
+	attribute_put_value(message, NFTA_RANGE_TO_DATA, half(expr->data, 1));
 	return "range";
 }
 
@@ -190,9 +177,9 @@ static const char *put_bitwise(struct nlmsghdr *message, const struct nft_expr *
 {
 	put_reg(message, NFTA_BITWISE_SREG, expr->reg);
 	put_reg(message, NFTA_BITWISE_DREG, expr->reg2);
-	put_u32(message, NFTA_BITWISE_LEN, (uint32_t)expr->data.len / 2);
-	put_value(message, NFTA_BITWISE_MASK, half(expr->data, 0));
-	put_value(message, NFTA_BITWISE_XOR, half(expr->data, 1));
+	attribute_put_u32(message, NFTA_BITWISE_LEN, (uint32_t)expr->data.len / 2);
+	attribute_put_value(message, NFTA_BITWISE_MASK, half(expr->data, 0));
+	attribute_put_value(message, NFTA_BITWISE_XOR, half(expr->data, 1));
 	return "bitwise";
 }
 
@@ -201,7 +188,7 @@ static const char *put_lookup(struct nlmsghdr *message, const struct nft_expr *e
 	put_name(message, NFTA_LOOKUP_SET, expr->data);
 	put_reg(message, NFTA_LOOKUP_SREG, expr->reg);
 	if (expr->detail)
-		put_u32(message, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
+		attribute_put_u32(message, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 	return "lookup";
 }
 
@@ -217,7 +204,7 @@ static const char *put_vmap(struct nlmsghdr *message, const struct nft_expr *exp
 {
 	put_name(message, NFTA_LOOKUP_SET, expr->data);
 	put_reg(message, NFTA_LOOKUP_SREG, expr->reg);
-	put_u32(message, NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
+	attribute_put_u32(message, NFTA_LOOKUP_DREG, NFT_REG_VERDICT);
 	return "lookup";
 }
 
@@ -226,12 +213,12 @@ static const char *put_dynset(struct nlmsghdr *message, const struct nft_expr *e
 	uint64_t timeout_ms = (uint64_t)expr->a << 32 | expr->b;
 
 	put_name(message, NFTA_DYNSET_SET_NAME, expr->data);
-	put_u32(message, NFTA_DYNSET_OP, expr->detail);
+	attribute_put_u32(message, NFTA_DYNSET_OP, expr->detail);
 	put_reg(message, NFTA_DYNSET_SREG_KEY, expr->reg);
 	if (expr->reg2 != NFT_NO_REGISTER)
 		put_reg(message, NFTA_DYNSET_SREG_DATA, expr->reg2);
 	if (timeout_ms > 0)
-		mnl_attr_put_u64(message, NFTA_DYNSET_TIMEOUT, htobe64(timeout_ms));
+		attribute_put_u64(message, NFTA_DYNSET_TIMEOUT, timeout_ms);
 	return "dynset";
 }
 
@@ -258,21 +245,21 @@ static const char *put_verdict(struct nlmsghdr *message, const struct nft_expr *
 {
 	struct nlattr *data, *verdict;
 
-	put_u32(message, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
-	data = mnl_attr_nest_start(message, NFTA_IMMEDIATE_DATA);
-	verdict = mnl_attr_nest_start(message, NFTA_DATA_VERDICT);
-	put_u32(message, NFTA_VERDICT_CODE, verdict_number((enum nft_rule_verdict)expr->detail));
+	attribute_put_u32(message, NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+	data = attribute_begin(message, NFTA_IMMEDIATE_DATA);
+	verdict = attribute_begin(message, NFTA_DATA_VERDICT);
+	attribute_put_u32(message, NFTA_VERDICT_CODE, verdict_number((enum nft_rule_verdict)expr->detail));
 	if (expr->data.len > 0)
 		put_name(message, NFTA_VERDICT_CHAIN, expr->data);
-	mnl_attr_nest_end(message, verdict);
-	mnl_attr_nest_end(message, data);
+	attribute_end(message, verdict);
+	attribute_end(message, data);
 	return "immediate";
 }
 
 static const char *put_dnat(struct nlmsghdr *message, const struct nft_expr *expr)
 {
-	put_u32(message, NFTA_NAT_TYPE, NFT_NAT_DNAT);
-	put_u32(message, NFTA_NAT_FAMILY, nft_family_number((int)expr->detail));
+	attribute_put_u32(message, NFTA_NAT_TYPE, NFT_NAT_DNAT);
+	attribute_put_u32(message, NFTA_NAT_FAMILY, nft_family_number((int)expr->detail));
 	put_reg(message, NFTA_NAT_REG_ADDR_MIN, expr->reg);
 	if (expr->reg2 != NFT_NO_REGISTER)
 		put_reg(message, NFTA_NAT_REG_PROTO_MIN, expr->reg2);
@@ -288,7 +275,7 @@ static const char *put_redirect(struct nlmsghdr *message, const struct nft_expr 
 static const char *put_masquerade(struct nlmsghdr *message, const struct nft_expr *expr)
 {
 	if (expr->a)
-		put_u32(message, NFTA_MASQ_FLAGS, expr->a);
+		attribute_put_u32(message, NFTA_MASQ_FLAGS, expr->a);
 	return "masq";
 }
 
@@ -303,15 +290,15 @@ static const char *put_reject(struct nlmsghdr *message, const struct nft_expr *e
 	};
 	bool is_reset = expr->detail == NFT_REJECT_WITH_TCP_RESET;
 
-	put_u32(message, NFTA_REJECT_TYPE, is_reset ? NFT_REJECT_TCP_RST : NFT_REJECT_ICMP_UNREACH);
+	attribute_put_u32(message, NFTA_REJECT_TYPE, is_reset ? NFT_REJECT_TCP_RST : NFT_REJECT_ICMP_UNREACH);
 	if (!is_reset)
-		mnl_attr_put_u8(message, NFTA_REJECT_ICMP_CODE, codes[expr->detail][expr->a == AF_INET6]);
+		attribute_put_u8(message, NFTA_REJECT_ICMP_CODE, codes[expr->detail][expr->a == AF_INET6]);
 	return "reject";
 }
 
 static const char *put_counter_named(struct nlmsghdr *message, const struct nft_expr *expr)
 {
-	put_u32(message, NFTA_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+	attribute_put_u32(message, NFTA_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
 	put_name(message, NFTA_OBJREF_IMM_NAME, expr->data);
 	return "objref";
 }
@@ -362,7 +349,7 @@ static const char *put_data(struct nlmsghdr *message, const struct nft_expr *exp
 
 int nft_encode_expressions(struct nlmsghdr *message, struct str rule)
 {
-	struct nlattr *list = mnl_attr_nest_start(message, NFTA_RULE_EXPRESSIONS);
+	struct nlattr *list = attribute_begin(message, NFTA_RULE_EXPRESSIONS);
 	unsigned count = 0;
 
 	for (struct nft_expr expr; nft_expr_next(&rule, &expr);) {
@@ -373,13 +360,13 @@ int nft_encode_expressions(struct nlmsghdr *message, struct str rule)
 			continue;
 		if (++count > EXPRESSIONS_MAX)
 			return -EINVAL;
-		element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
-		data = mnl_attr_nest_start(message, NFTA_EXPR_DATA);
+		element = attribute_begin(message, NFTA_LIST_ELEM);
+		data = attribute_begin(message, NFTA_EXPR_DATA);
 		name = put_data(message, &expr);
-		mnl_attr_nest_end(message, data);
-		mnl_attr_put_strz(message, NFTA_EXPR_NAME, name);
-		mnl_attr_nest_end(message, element);
+		attribute_end(message, data);
+		attribute_put_text(message, NFTA_EXPR_NAME, name);
+		attribute_end(message, element);
 	}
-	mnl_attr_nest_end(message, list);
+	attribute_end(message, list);
 	return 0;
 }

@@ -2,15 +2,14 @@
  * queued. */
 #include "nft/kernel.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "nft/attribute.h"
 #include "nft/decode.h"
 #include "nft/encode.h"
 #include "nft/socket.h"
@@ -379,7 +378,7 @@ static void query_name(struct query *query, unsigned attribute, const char *name
 	char text[NFT_NAME_MAX + 2] = {0};
 
 	memcpy(text, name, strnlen(name, sizeof(text) - 1));
-	mnl_attr_put_strz(query->message, (uint16_t)attribute, text);
+	attribute_put_text(query->message, attribute, text);
 }
 
 typedef int handle_fn(void *ctx, const struct nlmsghdr *message);

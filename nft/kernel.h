@@ -20,14 +20,14 @@ struct nft_kernel;
 struct nft_kernel *nft_kernel_open(struct err *err);
 struct nft_kernel *nft_kernel_close(struct nft_kernel *kernel);
 
-uint32_t nft_kernel_port(
-    const struct nft_kernel *kernel); /* the socket's netlink port: who we are in notifications */
+/* The socket's netlink port: who we are in notifications. */
+uint32_t nft_kernel_port(const struct nft_kernel *kernel);
 
 /* Applies ops as one transaction; creates the table if it is not there; with ops->rebuild deletes it first,
  * in the same transaction. On failure *ret_failed_op (may be NULL) is the index of the op the kernel refused,
  * or ops->count if it is not one op's fault. -EPERM, -ENOMEM, -ENOSPC, -EMSGSIZE (larger than the socket may
  * send), -EEXIST and -ENOENT (something is there or is not: the table is not what we think, dump it again).
- * -EINTR and -ENOBUFS are retried inside. Chains that something still refers to when they are to be deleted
+ * -EPROTO: the kernel gave no answer; dump to see. -EINTR and -ENOBUFS are retried inside. Chains that something still refers to when they are to be deleted
  * (kernels before 6.2 drop references late) are deleted by a second transaction. Where that fails too the
  * answer is -EUCLEAN: all is in force but the deletion of chain *ret_failed_op. */
 int nft_kernel_apply(struct nft_kernel *kernel, struct nft_table_id table, const struct nft_ops *ops,

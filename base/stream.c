@@ -1,67 +1,87 @@
-/* Client connections: connect, TLS handshake, then both directions through buffers.
+/* The client connection: connect, TLS handshake, then bytes both ways.
  *
- *     CONNECTING --tcp up--> HANDSHAKE (TLS only) --> OPEN --peer's FIN--> OPEN, input ended --> freed by the
- * owner
- *          '---------------------'-------------------'-- error or time-out --> FAILED (one CLOSED event)
+ *     CONNECTING --connect(2) done--> HANDSHAKE --SSL_connect done--> OPEN
+ *         \________________ without TLS _____________________________/
+ *     any of them --error, time-out--> CLOSED
  *
- * One watcher with an event mask that interest() derives from the state; a timer for the connect time-out,
- * then for silence. */
+ * Every turn of the loop does what can be done (stream_turn) and then says what it waits for (interest). */
 #include "base/stream.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <string.h>
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 
-#define READ_BYTES           16384
-#define READS_PER_WAKE_UP    16 /* then others on the loop have their turn */
-#define INPUT_MAX_BYTES      (1u << 20)
-#define DEAD_PEER_TIMEOUT_MS 30000 /* unacknowledged bytes or probes: TCP_USER_TIMEOUT */
+#define INPUT_MAX_BYTES_DEFAULT   ((size_t)1024 * 1024)
+#define CONNECT_TIMEOUT_S_DEFAULT 10.0
+#define DEAD_PEER_TIMEOUT_MS      30000 /* bytes or probes that nobody acknowledges: TCP_USER_TIMEOUT */
+#define READS_PER_TURN            16    /* then others on the loop have their turn */
+#define READ_BYTES                ((size_t)16 * 1024) /* a TLS record */
 
-enum stream_state { STREAM_CONNECTING, STREAM_HANDSHAKE, STREAM_OPEN, STREAM_FAILED };
+enum stream_state { CONNECTING, HANDSHAKE, OPEN, CLOSED };
 
 struct stream {
 	struct ev_loop *loop;
 	stream_fn *fn;
 	void *ctx;
-	enum stream_state state;
-	int fd;
-	ev_io io;
-	ev_timer timer;
-	ev_tstamp last_read;
+	struct endpoint_addr addr;
 	double idle_timeout_s;
 	size_t input_max_bytes;
+
+	enum stream_state state;
+	int fd;
+	int connect_errno; /* what connect(2) said at once, told later */
+	SSL *ssl;          /* NULL: plain */
 	struct buf input, output;
-	SSL *ssl;
+	bool eof;                                /* the peer sends no more */
+	bool output_pending;                     /* output was not empty: DRAINED is owed */
 	int handshake_wants;                     /* EV_READ or EV_WRITE */
-	bool read_wants_write, write_wants_read; /* TLS: the other direction must move first */
-	bool eof;
-	bool *freed;      /* set while a callback runs, to see whether it freed the stream */
-	struct err error; /* STREAM_FAILED before the event was told */
+	bool read_wants_write, write_wants_read; /* TLS has something of its own to exchange first */
+	bool in_callback, free_asked;            /* freed within the callback: destroyed after it */
+
+	ev_io io;
+	ev_timer timer;
 };
+
+/* ---- What to wait for ---- */
+
+static bool input_is_full(const struct stream *stream)
+{
+	return buf_len(&stream->input) >= stream->input_max_bytes;
+}
+
+static bool wants_to_read(const struct stream *stream)
+{
+	return !stream->eof && !input_is_full(stream);
+}
+
+static bool wants_to_write(const struct stream *stream)
+{
+	return buf_len(&stream->output) > 0 && !stream->write_wants_read;
+}
 
 static int interest(const struct stream *stream)
 {
-	switch (stream->state) {
-	case STREAM_CONNECTING:
-		return EV_WRITE;
-	case STREAM_HANDSHAKE:
-		return stream->handshake_wants;
-	case STREAM_OPEN: {
-		bool reads = !stream->eof && buf_len(&stream->input) < stream->input_max_bytes;
-		bool writes = buf_len(&stream->output) && !stream->write_wants_read;
+	int events = 0;
 
-		return (reads || stream->write_wants_read ? EV_READ : 0) |
-		       (writes || stream->read_wants_write ? EV_WRITE : 0);
-	}
-	case STREAM_FAILED:
-		break;
+	switch (stream->state) {
+	case CONNECTING:
+		return EV_WRITE;
+	case HANDSHAKE:
+		return stream->handshake_wants;
+	case OPEN:
+		if (wants_to_read(stream) || stream->write_wants_read)
+			events |= EV_READ;
+		if (wants_to_write(stream) || stream->read_wants_write)
+			events |= EV_WRITE;
+		return events;
+	case CLOSED:
+		return 0;
 	}
 	return 0;
 }
@@ -70,354 +90,372 @@ static void watch(struct stream *stream)
 {
 	int events = interest(stream);
 
-	if (ev_is_active(&stream->io) && stream->io.events == (events | EV__IOFDSET))
-		return;
-	ev_io_stop(stream->loop, &stream->io);
-	if (!events || stream->fd < 0)
-		return;
-	ev_io_set(&stream->io, stream->fd, events);
-	ev_io_start(stream->loop, &stream->io);
-}
-
-/* False when the callback freed the stream. */
-static bool tell(struct stream *stream, enum stream_event event, const struct err *err)
-{
-	bool freed = false;
-	bool *outer = stream->freed;
-
-	stream->freed = &freed;
-	stream->fn(stream->ctx, stream, event, err);
-	if (freed) {
-		if (outer)
-			*outer = true;
-		return false;
+	if (!ev_is_active(&stream->io) || events != stream->io.events) {
+		ev_io_stop(stream->loop, &stream->io);
+		ev_io_set(&stream->io, stream->fd, events);
+		if (events)
+			ev_io_start(stream->loop, &stream->io);
 	}
-	stream->freed = outer;
-	return true;
-}
-
-/* The one end a stream comes to by itself. */
-static void fail(struct stream *stream)
-{
-	if (stream->state == STREAM_FAILED)
-		return;
-	stream->state = STREAM_FAILED;
-	ev_io_stop(stream->loop, &stream->io);
-	ev_timer_stop(stream->loop, &stream->timer);
-	(void)tell(stream, STREAM_EVENT_CLOSED, &stream->error);
-}
-
-static void fail_with(struct stream *stream, int code, const char *doing)
-{
-	(void)err_set(&stream->error, code, "%s: %s", doing, strerror(-code));
-	fail(stream);
-}
-
-static void fail_tls(struct stream *stream, const char *doing, int ssl_error, int system_error)
-{
-	long verdict = SSL_get_verify_result(stream->ssl);
-	char text[256];
-
-	if (verdict != X509_V_OK)
-		(void)err_set(&stream->error, -EPROTO, "%s: server certificate: %s", doing,
-			      X509_verify_cert_error_string(verdict));
-	else if (ssl_error == SSL_ERROR_SYSCALL && system_error)
-		(void)err_set(&stream->error, -system_error, "%s: %s", doing, strerror(system_error));
-	else if (ERR_peek_error()) {
-		ERR_error_string_n(ERR_peek_error(), text, sizeof(text));
-		(void)err_set(&stream->error, -EPROTO, "%s: %s", doing, text);
-	} else
-		(void)err_set(&stream->error, -ECONNRESET, "%s: connection closed by the peer", doing);
-	ERR_clear_error();
-	fail(stream);
-}
-
-/* EV_READ or EV_WRITE when OpenSSL waits for that; 0 when it is an error, then told: the stream may be gone.
- */
-static int tls_waits(struct stream *stream, int result, const char *doing)
-{
-	int system_error = errno;
-	int ssl_error = SSL_get_error(stream->ssl, result);
-
-	if (ssl_error == SSL_ERROR_WANT_READ)
-		return EV_READ;
-	if (ssl_error == SSL_ERROR_WANT_WRITE)
-		return EV_WRITE;
-	fail_tls(stream, doing, ssl_error, system_error);
-	return 0;
-}
-
-/* Both: bytes moved, 0 when it would block, -1 when the stream failed (and may be gone). */
-static ssize_t write_some_tls(struct stream *stream)
-{
-	size_t written = 0;
-	int result, waits;
-
-	ERR_clear_error();
-	result = SSL_write_ex(stream->ssl, buf_head(&stream->output), buf_len(&stream->output), &written);
-	stream->write_wants_read = false;
-	if (result > 0)
-		return (ssize_t)written;
-	waits = tls_waits(stream, result, "write");
-	if (!waits)
-		return -1;
-	stream->write_wants_read = waits == EV_READ;
-	return 0;
-}
-
-static ssize_t write_some(struct stream *stream)
-{
-	ssize_t count;
-
-	if (stream->ssl)
-		return write_some_tls(stream);
-	count = send(stream->fd, buf_head(&stream->output), buf_len(&stream->output), MSG_NOSIGNAL);
-	if (count >= 0)
-		return count;
-	if (errno == EAGAIN || errno == EINTR)
-		return 0;
-	fail_with(stream, -errno, "write");
-	return -1;
-}
-
-static bool flush(struct stream *stream)
-{
-	if (buf_len(&stream->output) == 0)
-		return true;
-	while (buf_len(&stream->output)) {
-		ssize_t count = write_some(stream);
-
-		if (count < 0)
-			return false;
-		if (count == 0)
-			return true;
-		buf_consume(&stream->output, (size_t)count);
-	}
-	return tell(stream, STREAM_EVENT_DRAINED, NULL);
-}
-
-/* Both: bytes read, 0 when it would block or the input ended (eof set), -1 when the stream failed (and may be
- * gone). */
-static ssize_t read_some_tls(struct stream *stream, char *room)
-{
-	size_t got = 0;
-	int result, waits;
-
-	ERR_clear_error();
-	result = SSL_read_ex(stream->ssl, room, READ_BYTES, &got);
-	stream->read_wants_write = false;
-	if (result > 0)
-		return (ssize_t)got;
-	stream->eof = SSL_get_error(stream->ssl, result) == SSL_ERROR_ZERO_RETURN;
-	if (stream->eof)
-		return 0;
-	waits = tls_waits(stream, result, "read");
-	if (!waits)
-		return -1;
-	stream->read_wants_write = waits == EV_WRITE;
-	return 0;
-}
-
-static ssize_t read_some(struct stream *stream, char *room)
-{
-	ssize_t count;
-
-	if (stream->ssl)
-		return read_some_tls(stream, room);
-	count = recv(stream->fd, room, READ_BYTES, 0);
-	if (count > 0)
-		return count;
-	stream->eof = count == 0;
-	if (count == 0 || errno == EAGAIN || errno == EINTR)
-		return 0;
-	fail_with(stream, -errno, "read");
-	return -1;
-}
-
-static bool fill(struct stream *stream)
-{
-	size_t before = buf_len(&stream->input);
-
-	for (int i = 0;
-	     i < READS_PER_WAKE_UP && buf_len(&stream->input) < stream->input_max_bytes && !stream->eof;
-	     i++) {
-		char *room = buf_reserve(&stream->input, READ_BYTES);
-
-		if (!room) {
-			fail_with(stream, -ENOMEM, "read");
-			return false;
-		}
-		ssize_t count = read_some(stream, room);
-		if (count < 0)
-			return false;
-		if (count == 0)
-			break;
-		buf_commit(&stream->input, (size_t)count);
-	}
-	if (buf_len(&stream->input) > before) {
-		stream->last_read = ev_now(stream->loop);
-		if (!tell(stream, STREAM_EVENT_DATA, NULL))
-			return false;
-	}
-	return true;
-}
-
-/* TLS may hold decrypted bytes no file descriptor will announce. */
-static void resume_held_bytes(struct stream *stream)
-{
-	if (stream->ssl && SSL_pending(stream->ssl) > 0 && buf_len(&stream->input) < stream->input_max_bytes)
+	/* TLS may hold bytes of a record that no file descriptor will announce any more. */
+	if (stream->state == OPEN && wants_to_read(stream) && stream->ssl && SSL_pending(stream->ssl) > 0)
 		ev_feed_event(stream->loop, &stream->io, EV_READ);
 }
 
-static void plan_idle_timer(struct stream *stream)
+/* ---- Telling the owner ---- */
+
+static void stream_destroy(struct stream *stream)
 {
+	buf_done(&stream->input);
+	buf_done(&stream->output);
+	free(stream);
+}
+
+/* False when the owner freed the stream: nothing of it may be touched any more. */
+static bool emit(struct stream *stream, enum stream_event event, const struct err *err)
+{
+	stream->in_callback = true;
+	stream->fn(stream->ctx, stream, event, err);
+	stream->in_callback = false;
+	if (!stream->free_asked)
+		return true;
+	stream_destroy(stream);
+	return false;
+}
+
+static void disconnect(struct stream *stream)
+{
+	stream->state = CLOSED;
+	ev_io_stop(stream->loop, &stream->io);
 	ev_timer_stop(stream->loop, &stream->timer);
-	if (stream->idle_timeout_s <= 0)
-		return;
-	ev_timer_set(&stream->timer, stream->last_read + stream->idle_timeout_s - ev_now(stream->loop), 0);
-	ev_timer_start(stream->loop, &stream->timer);
+	SSL_free(stream->ssl);
+	stream->ssl = NULL;
+	close_p(&stream->fd);
+	stream->fd = -1;
 }
 
-static bool now_open(struct stream *stream)
+static bool fail(struct stream *stream, const char *doing, const char *why)
 {
-	stream->state = STREAM_OPEN;
-	stream->last_read = ev_now(stream->loop);
-	plan_idle_timer(stream);
-	return tell(stream, STREAM_EVENT_CONNECTED, NULL);
+	char addr[ADDR_TEXT_MAX];
+	struct err err;
+
+	(void)err_set(&err, -EIO, "%s %s: %s", doing, endpoint_addr_format(&stream->addr, addr), why);
+	disconnect(stream);
+	return emit(stream, STREAM_EVENT_CLOSED, &err);
 }
 
-static bool shake_hands(struct stream *stream)
-{
-	ERR_clear_error();
-	int result = SSL_connect(stream->ssl);
+/* ---- TLS ---- */
 
-	if (result == 1)
-		return now_open(stream);
-	int waits = tls_waits(stream, result, "TLS handshake");
-	if (!waits)
+static const char *tls_reason(const struct stream *stream)
+{
+	long verified = SSL_get_verify_result(stream->ssl);
+	unsigned long code = ERR_peek_last_error();
+	const char *reason;
+
+	if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+		return X509_verify_cert_error_string(verified);
+	if (code == 0)
+		return errno != 0 ? strerror(errno) : "closed by the peer";
+	reason = ERR_reason_error_string(code);
+	return reason ? reason : "unknown TLS error";
+}
+
+/* The result of an SSL_ call that did not succeed: EV_READ or EV_WRITE to wait for, 0 for failure. */
+static int tls_wants(const struct stream *stream, int result)
+{
+	switch (SSL_get_error(stream->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		return EV_READ;
+	case SSL_ERROR_WANT_WRITE:
+		return EV_WRITE;
+	}
+	return 0;
+}
+
+/* SNI carries names only (RFC 6066 section 3); an address is verified against the IP subject alternative names. */
+static bool tls_set_name(SSL *ssl, const char *name)
+{
+	char sni[TLSEXT_MAXLEN_host_name + 1]; /* OpenSSL's macro wants it writable */
+	struct ip ip;
+
+	if (ip_parse(str_of(name), &ip) == 0)
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+	if (strlen(name) >= sizeof(sni))
 		return false;
-	stream->handshake_wants = waits;
-	return true;
+	memcpy(sni, name, strlen(name) + 1);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return SSL_set_tlsext_host_name(ssl, sni) == 1 && SSL_set1_host(ssl, name) == 1;
+}
+
+static int tls_prepare(struct stream *stream, const struct stream_options *options, struct err *err)
+{
+	char text[ADDR_TEXT_MAX];
+	const char *name = options->server_name ? options->server_name : ip_format(&options->addr.ip, text);
+
+	stream->ssl = SSL_new(options->tls);
+	if (!stream->ssl || SSL_set_fd(stream->ssl, stream->fd) != 1)
+		return err_set(err, -ENOMEM, "cannot prepare TLS");
+	if (!tls_set_name(stream->ssl, name))
+		return err_set(err, -EINVAL, "bad server name \"%s\"", name);
+	SSL_set_mode(stream->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_set_connect_state(stream->ssl);
+	return 0;
+}
+
+/* ---- Connecting; all of these return false when the stream is gone ---- */
+
+static bool connected(struct stream *stream)
+{
+	stream->state = OPEN;
+	ev_timer_stop(stream->loop, &stream->timer);
+	if (stream->idle_timeout_s > 0) {
+		stream->timer.repeat = stream->idle_timeout_s;
+		ev_timer_again(stream->loop, &stream->timer);
+	}
+	return emit(stream, STREAM_EVENT_CONNECTED, NULL);
 }
 
 static bool finish_connect(struct stream *stream)
 {
-	int error = 0;
-	socklen_t len = sizeof(error);
+	int code = stream->connect_errno;
+	socklen_t len = sizeof(code);
 
-	if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		error = errno;
-	if (error) {
-		fail_with(stream, -error, "connect");
-		return false;
-	}
+	if (code == 0 && getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &code, &len) != 0)
+		code = errno;
+	if (code != 0)
+		return fail(stream, "connect to", strerror(code));
 	if (!stream->ssl)
-		return now_open(stream);
-	stream->state = STREAM_HANDSHAKE;
-	return shake_hands(stream);
+		return connected(stream);
+	stream->state = HANDSHAKE;
+	return true;
 }
 
-static bool move_bytes(struct stream *stream, int events)
+static bool handshake(struct stream *stream)
 {
-	bool had_eof = stream->eof;
+	int result;
 
-	if (!flush(stream))
-		return false;
-	if ((events & EV_READ || stream->ssl) && !fill(stream))
-		return false;
-	return !stream->eof || had_eof || tell(stream, STREAM_EVENT_EOF, NULL);
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_do_handshake(stream->ssl);
+	if (result == 1)
+		return connected(stream);
+	stream->handshake_wants = tls_wants(stream, result);
+	return stream->handshake_wants != 0 || fail(stream, "TLS handshake with", tls_reason(stream));
 }
 
-static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
+/* ---- Bytes: results as of read(2) and write(2), -EAGAIN when there is nothing to do yet ---- */
+
+static ssize_t tls_read(struct stream *stream, char *to, size_t size)
 {
-	struct stream *stream = watcher->data;
+	size_t len;
+	int result, wants;
+
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_read_ex(stream->ssl, to, size, &len);
+	if (result == 1)
+		return (ssize_t)len;
+	wants = tls_wants(stream, result);
+	stream->read_wants_write = wants == EV_WRITE;
+	if (wants)
+		return -EAGAIN;
+	return SSL_get_error(stream->ssl, result) == SSL_ERROR_ZERO_RETURN ? 0 : -EIO;
+}
+
+static ssize_t tls_write(struct stream *stream, const char *from, size_t size)
+{
+	size_t len;
+	int result, wants;
+
+	ERR_clear_error();
+	errno = 0;
+	result = SSL_write_ex(stream->ssl, from, size, &len);
+	if (result == 1)
+		return (ssize_t)len;
+	wants = tls_wants(stream, result);
+	stream->write_wants_read = wants == EV_READ;
+	return wants ? -EAGAIN : -EIO;
+}
+
+static ssize_t plain_read(struct stream *stream, char *to, size_t size)
+{
+	ssize_t len = recv(stream->fd, to, size, 0);
+
+	return len >= 0 ? len : -errno;
+}
+
+static ssize_t plain_write(struct stream *stream, const char *from, size_t size)
+{
+	ssize_t len = send(stream->fd, from, size, MSG_NOSIGNAL);
+
+	return len >= 0 ? len : -errno;
+}
+
+static const char *transfer_reason(const struct stream *stream, ssize_t code)
+{
+	return stream->ssl ? tls_reason(stream) : strerror((int)-code);
+}
+
+static bool is_transient(ssize_t code)
+{
+	return code == -EAGAIN || code == -EWOULDBLOCK || code == -EINTR;
+}
+
+/* Reads until there is no more, or no room, or others should have their turn. Returns 1, 0 at the end of the input,
+ * or a negative code that is not transient. */
+static ssize_t fill_input(struct stream *stream)
+{
+	for (int i = 0; i < READS_PER_TURN && !input_is_full(stream); i++) {
+		char *to = buf_reserve(&stream->input, READ_BYTES);
+		ssize_t len;
+
+		if (!to)
+			return -ENOMEM;
+		len = stream->ssl ? tls_read(stream, to, READ_BYTES) : plain_read(stream, to, READ_BYTES);
+		if (len <= 0)
+			return is_transient(len) ? 1 : len;
+		buf_commit(&stream->input, (size_t)len);
+	}
+	return 1;
+}
+
+static bool read_some(struct stream *stream)
+{
+	size_t before = buf_len(&stream->input);
+	const char *why = NULL;
+	ssize_t r;
+
+	if (!wants_to_read(stream))
+		return true;
+	stream->read_wants_write = false;
+	r = fill_input(stream);
+	if (r < 0) /* now, while OpenSSL's errors are those of this stream */
+		why = r == -ENOMEM ? strerror(ENOMEM) : transfer_reason(stream, r);
+	if (buf_len(&stream->input) > before) {
+		if (stream->idle_timeout_s > 0)
+			ev_timer_again(stream->loop, &stream->timer);
+		if (!emit(stream, STREAM_EVENT_DATA, NULL))
+			return false;
+	}
+	if (r == 0) {
+		stream->eof = true;
+		return emit(stream, STREAM_EVENT_EOF, NULL);
+	}
+	return r > 0 || fail(stream, "read from", why);
+}
+
+static bool write_some(struct stream *stream)
+{
+	stream->write_wants_read = false;
+	while (buf_len(&stream->output) > 0) {
+		const char *from = buf_head(&stream->output);
+		size_t size = buf_len(&stream->output);
+		ssize_t len = stream->ssl ? tls_write(stream, from, size) : plain_write(stream, from, size);
+
+		if (is_transient(len))
+			return true;
+		if (len < 0)
+			return fail(stream, "write to", transfer_reason(stream, len));
+		buf_consume(&stream->output, (size_t)len);
+	}
+	if (!stream->output_pending)
+		return true;
+	stream->output_pending = false;
+	return emit(stream, STREAM_EVENT_DRAINED, NULL);
+}
+
+static void stream_turn(struct stream *stream)
+{
 	bool alive = true;
 
-	(void)loop;
-	switch (stream->state) {
-	case STREAM_CONNECTING:
+	if (stream->state == CONNECTING)
 		alive = finish_connect(stream);
-		break;
-	case STREAM_HANDSHAKE:
-		alive = shake_hands(stream);
-		break;
-	case STREAM_OPEN:
-		alive = move_bytes(stream, events);
-		break;
-	case STREAM_FAILED:
-		return;
-	}
-	if (!alive)
-		return;
-	watch(stream);
-	resume_held_bytes(stream);
+	if (alive && stream->state == HANDSHAKE)
+		alive = handshake(stream);
+	if (alive && stream->state == OPEN)
+		alive = read_some(stream);
+	if (alive && stream->state == OPEN)
+		alive = write_some(stream);
+	if (alive && stream->state != CLOSED)
+		watch(stream);
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	struct stream *stream = watcher->data;
+/* ---- Watchers ---- */
 
+static void on_io(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop;
 	(void)events;
-	if (stream->error.text[0]) { /* connect() failed at once */
-		fail(stream);
-	} else if (stream->state != STREAM_OPEN) {
-		fail_with(stream, -ETIMEDOUT,
-			  stream->state == STREAM_CONNECTING ? "connect" : "TLS handshake");
-	} else if (ev_now(loop) - stream->last_read + 0.001 >= stream->idle_timeout_s) {
-		fail_with(stream, -ETIMEDOUT, "read");
-	} else {
-		plan_idle_timer(stream);
-	}
+	stream_turn(io->data);
 }
 
-static int open_socket(int family)
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
-	int on = 1, idle_s = 15, interval_s = 5, probes = 3, user_timeout_ms = DEAD_PEER_TIMEOUT_MS;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct stream *stream = timer->data;
 
-	if (fd < 0)
-		return -errno;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
-	return fd;
+	(void)loop;
+	(void)events;
+	if (stream->connect_errno != 0)
+		stream_turn(stream);
+	else if (stream->state == OPEN && !stream->eof && input_is_full(stream))
+		return; /* it is our reader who takes his time; the timer repeats */
+	else if (stream->state == OPEN)
+		(void)fail(stream, "read from", "timed out");
+	else
+		(void)fail(stream, stream->state == HANDSHAKE ? "TLS handshake with" : "connect to",
+			   "timed out");
 }
 
-/* SNI carries names only (RFC 6066 section 3); a literal is verified against the IP subject alternative
- * names. */
-static int set_up_tls(struct stream *stream, const struct stream_options *options)
-{
-	const char *name = options->server_name ? options->server_name : "";
-	struct ip literal;
-	bool is_literal = ip_parse(str_of(name), &literal) == 0;
-	char sni[256]; /* OpenSSL's macro wants it writable */
+/* ---- The public side ---- */
 
-	stream->ssl = SSL_new(options->tls);
-	if (!stream->ssl || SSL_set_fd(stream->ssl, stream->fd) != 1)
-		return -ENOMEM;
-	SSL_set_mode(stream->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	if (is_literal)
-		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(stream->ssl), name) == 1 ? 0 : -EINVAL;
-	if (!name[0])
-		return 0;
-	if (strlen(name) >= sizeof(sni))
-		return -EINVAL;
-	memcpy(sni, name, strlen(name) + 1);
-	if (SSL_set_tlsext_host_name(stream->ssl, sni) != 1 || SSL_set1_host(stream->ssl, name) != 1)
-		return -EINVAL;
+/* A watch may be silent for minutes; probes tell that from a peer that is gone. */
+static void set_socket_options(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+	    {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1},
+	    {IPPROTO_TCP, TCP_KEEPIDLE, 15}, {IPPROTO_TCP, TCP_KEEPINTVL, 5},
+	    {IPPROTO_TCP, TCP_KEEPCNT, 3},   {IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_PEER_TIMEOUT_MS},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+				 sizeof(options[i].value));
+}
+
+static int open_socket(struct stream *stream, struct err *err)
+{
+	struct sockaddr_storage storage;
+	socklen_t len = endpoint_addr_to_sockaddr(&stream->addr, &storage);
+
+	stream->fd = socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (stream->fd < 0)
+		return err_set(err, -errno, "cannot open a socket: %s", strerror(errno));
+	set_socket_options(stream->fd);
+	if (connect(stream->fd, (const struct sockaddr *)&storage, len) != 0 && errno != EINPROGRESS)
+		stream->connect_errno = errno;
 	return 0;
 }
+
+static void start(struct stream *stream, double connect_timeout_s)
+{
+	double wait_s = connect_timeout_s > 0 ? connect_timeout_s : CONNECT_TIMEOUT_S_DEFAULT;
+
+	ev_io_init(&stream->io, on_io, stream->fd, 0);
+	ev_timer_init(&stream->timer, on_timer, stream->connect_errno != 0 ? 0 : wait_s, 0);
+	stream->io.data = stream;
+	stream->timer.data = stream;
+	if (stream->connect_errno == 0)
+		watch(stream);
+	ev_timer_start(stream->loop, &stream->timer);
+}
+
+DEFINE_CLEANUP(struct stream *, stream_free)
 
 struct stream *stream_connect(struct ev_loop *loop, const struct stream_options *options, stream_fn *fn,
 			      void *ctx, struct err *err)
 {
-	struct stream *stream = calloc(1, sizeof(*stream));
-	struct sockaddr_storage address;
-	socklen_t address_len = endpoint_addr_to_sockaddr(&options->addr, &address);
-	double wait_s = options->connect_timeout_s > 0 ? options->connect_timeout_s : 10;
+	cleanup(stream_free_p) struct stream *stream = calloc(1, sizeof(*stream));
 
 	if (!stream) {
 		(void)err_set(err, -ENOMEM, "out of memory");
@@ -426,52 +464,30 @@ struct stream *stream_connect(struct ev_loop *loop, const struct stream_options 
 	stream->loop = loop;
 	stream->fn = fn;
 	stream->ctx = ctx;
+	stream->addr = options->addr;
 	stream->idle_timeout_s = options->idle_timeout_s;
-	stream->input_max_bytes = options->input_max_bytes ? options->input_max_bytes : INPUT_MAX_BYTES;
-	ev_init(&stream->io, on_io);
-	stream->io.data = stream;
-	ev_init(&stream->timer, on_timer);
-	stream->timer.data = stream;
-	stream->fd = open_socket(options->addr.ip.family);
-	if (stream->fd < 0) {
-		(void)err_set(err, stream->fd, "socket: %s", strerror(-stream->fd));
-		return stream_free(stream);
-	}
-	if (options->tls && set_up_tls(stream, options) < 0) {
-		(void)err_set(err, -EIO, "TLS cannot be set up");
-		return stream_free(stream);
-	}
-	if (connect(stream->fd, (const struct sockaddr *)&address, address_len) < 0 && errno != EINPROGRESS) {
-		(void)err_set(&stream->error, -errno, "connect: %s", strerror(errno));
-		wait_s = 0;
-	}
-	if (wait_s > 0)
-		watch(stream);
-	ev_timer_set(&stream->timer, wait_s, 0);
-	ev_timer_start(loop, &stream->timer);
-	return stream;
+	stream->input_max_bytes =
+	    options->input_max_bytes > 0 ? options->input_max_bytes : INPUT_MAX_BYTES_DEFAULT;
+	if (open_socket(stream, err) != 0 || (options->tls && tls_prepare(stream, options, err) != 0))
+		return NULL;
+	start(stream, options->connect_timeout_s);
+	return TAKE(stream);
 }
 
 struct stream *stream_free(struct stream *stream)
 {
 	if (!stream)
 		return NULL;
-	if (stream->freed)
-		*stream->freed = true;
-	ev_io_stop(stream->loop, &stream->io);
-	ev_clear_pending(stream->loop, &stream->io);
-	ev_timer_stop(stream->loop, &stream->timer);
-	if (stream->ssl && stream->state == STREAM_OPEN) {
+	if (stream->state == OPEN && stream->ssl) {
 		ERR_clear_error();
-		(void)SSL_shutdown(stream->ssl); /* one try to say goodbye; nobody waits for the answer */
-		ERR_clear_error();
+		(void)SSL_shutdown(stream->ssl); /* says goodbye; nobody waits for the answer */
 	}
-	SSL_free(stream->ssl);
-	if (stream->fd >= 0)
-		(void)close(stream->fd);
-	buf_done(&stream->input);
-	buf_done(&stream->output);
-	free(stream);
+	if (stream->state != CLOSED)
+		disconnect(stream);
+	if (stream->in_callback)
+		stream->free_asked = true;
+	else
+		stream_destroy(stream);
 	return NULL;
 }
 
@@ -482,19 +498,19 @@ struct buf *stream_input(struct stream *stream)
 
 void stream_resume(struct stream *stream)
 {
-	if (stream->state != STREAM_OPEN)
-		return;
-	watch(stream);
-	resume_held_bytes(stream);
+	if (stream->state == OPEN && !stream->in_callback)
+		watch(stream);
 }
 
 int stream_write(struct stream *stream, const void *data, size_t len_bytes)
 {
-	int code = buf_append(&stream->output, data, len_bytes);
-
-	if (code < 0)
-		return code;
-	if (stream->state == STREAM_OPEN && !stream->freed)
-		watch(stream);
+	if (stream->state == CLOSED || len_bytes == 0)
+		return 0;
+	if (buf_append(&stream->output, data, len_bytes) != 0) {
+		stream->output.failed = false; /* what is there can still go */
+		return -ENOMEM;
+	}
+	stream->output_pending = true;
+	stream_resume(stream);
 	return 0;
 }

@@ -4,7 +4,10 @@
  * Invariants
  *  1. Exactly one terminal event (STREAM_EVENT_CLOSED) per stream, and nothing after it.
  *  2. Callbacks never run inside a stream_* call; freeing the stream inside its own callback is allowed.
- *  3. TLS verifies the server's certificate and name unless the config says otherwise. */
+ *  3. TLS verifies the server's certificate (when the SSL_CTX says so: SSL_CTX_set_verify) and its name. Bytes read
+ *     are told before the error that came behind them.
+ *
+ * The program ignores SIGPIPE: OpenSSL's socket writes raise it. */
 #ifndef BASE_STREAM_H
 #define BASE_STREAM_H
 
@@ -29,10 +32,10 @@ enum stream_event {
 struct stream_options {
 	struct endpoint_addr addr;
 	SSL_CTX *tls;            /* NULL: plain; borrowed during stream_connect only (OpenSSL counts) */
-	const char *server_name; /* SNI and name to verify; an IP literal verifies the IP SAN */
-	double connect_timeout_s;
-	double idle_timeout_s;  /* no byte read for so long: closed with -ETIMEDOUT; 0 = never */
-	size_t input_max_bytes; /* reading pauses while the input holds more; 0 = 1 MiB */
+	const char *server_name; /* SNI and name to verify; an IP literal verifies the IP SAN; NULL: addr's */
+	double connect_timeout_s; /* TCP and TLS together; 0 = 10 */
+	double idle_timeout_s;    /* no byte read for so long: closed, "timed out"; 0 = never */
+	size_t input_max_bytes;   /* reading pauses while the input holds so much; 0 = 1 MiB */
 };
 
 typedef void stream_fn(void *ctx, struct stream *stream, enum stream_event event, const struct err *err);
@@ -43,10 +46,10 @@ struct stream *stream_connect(struct ev_loop *loop, const struct stream_options 
 struct stream *stream_free(struct stream *stream); /* closes at once; NULL allowed; returns NULL */
 
 struct buf *stream_input(struct stream *stream); /* the reader consumes from it */
-/* Reading paused at input_max_bytes and the reader made room outside a callback (inside one this is not
- * needed). */
+/* Reading paused at input_max_bytes and the reader made room outside a callback (inside one this is not needed). */
 void stream_resume(struct stream *stream);
 
-int stream_write(struct stream *stream, const void *data, size_t len_bytes); /* 0 or -ENOMEM */
+/* 0 or -ENOMEM. What is written after STREAM_EVENT_CLOSED is dropped. */
+int stream_write(struct stream *stream, const void *data, size_t len_bytes);
 
 #endif

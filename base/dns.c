@@ -10,8 +10,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "base/cleanup.h"
-
 #define SOCKETS_MAX   32 /* c-ares opens a few per server */
 #define ADDRESSES_MAX 64 /* of one answer */
 
@@ -36,6 +34,7 @@ struct dns_query {
 	dns_fn *fn; /* NULL: cancelled */
 	void *ctx;
 	ev_timer deliver;
+	int family;
 	bool answered;
 	int code;
 	unsigned ttl_s;
@@ -207,12 +206,19 @@ static int code_of(int status)
 	}
 }
 
+/* c-ares answers an IPv4 literal to who asks for IPv6. */
+static bool is_wanted(const struct dns_query *query, const struct ip *ip)
+{
+	return query->family == AF_UNSPEC || query->family == ip->family;
+}
+
 static void take_address(struct dns_query *query, const struct ares_addrinfo_node *node)
 {
 	struct endpoint_addr addr;
 	unsigned ttl_s = node->ai_ttl > 0 ? (unsigned)node->ai_ttl : 0;
 
-	if (query->ip_count == ADDRESSES_MAX || endpoint_addr_from_sockaddr(node->ai_addr, &addr) < 0)
+	if (query->ip_count == ADDRESSES_MAX || endpoint_addr_from_sockaddr(node->ai_addr, &addr) < 0 ||
+	    !is_wanted(query, &addr.ip))
 		return;
 	query->ttl_s = query->ip_count == 0 || ttl_s < query->ttl_s ? ttl_s : query->ttl_s;
 	query->ips[query->ip_count++] = addr.ip;
@@ -241,8 +247,8 @@ struct dns_query *dns_resolve(struct dns *dns, const char *name, int family, dns
 
 	if (!query)
 		return NULL;
-	*query =
-	    (struct dns_query){.dns = dns, .next = dns->queries, .link = &dns->queries, .fn = fn, .ctx = ctx};
+	*query = (struct dns_query){
+	    .dns = dns, .next = dns->queries, .link = &dns->queries, .fn = fn, .ctx = ctx, .family = family};
 	if (query->next)
 		query->next->link = &query->next;
 	dns->queries = query;

@@ -15,7 +15,8 @@ struct dns_query;
 struct dns *dns_new(struct ev_loop *loop, const char *servers, struct err *err);
 struct dns *dns_free(struct dns *dns); /* cancels what runs, without calling back */
 
-/* code: 0, or -ENOENT (no such name), -ETIMEDOUT, -ENOMEM, -EIO. ips are borrowed during the call. */
+/* code: 0, or -ENOENT (no such name), -ETIMEDOUT, -ENOMEM, -EIO. ips are borrowed during the call;
+ * ttl_s is the smallest of theirs, 0 for literals and /etc/hosts. */
 typedef void dns_fn(void *ctx, int code, const struct ip *ips, size_t ip_count, unsigned ttl_s);
 
 /* family: AF_INET, AF_INET6 or AF_UNSPEC. IP literals and /etc/hosts are answered too. Never calls back

@@ -11,6 +11,7 @@
 #include "conf/kubeconfig.h"
 #include "conf/source.h"
 #include "ingress/access_log.h"
+#include "ingress/status.h"
 #include "main/health.h"
 
 #define HEALTH_SERVERS_MAX 3
@@ -30,6 +31,8 @@ struct program {
 	struct access_log *access_log;
 	struct workers *workers;
 	struct ingress_controller *ingress;
+	struct kube_client *status_client;
+	struct status_writer *status;
 	struct health_state health;
 	struct health_server *health_servers[HEALTH_SERVERS_MAX];
 	size_t health_server_count;
@@ -203,6 +206,31 @@ static int start_workers(struct program *program, struct err *err)
 	return program->workers ? 0 : -EIO;
 }
 
+/* Only a cluster has somebody to read it. */
+static int start_status(struct program *program, const struct ingress_config *ingress, struct err *err)
+{
+	const struct flags *flags = program->flags;
+	struct status_config config = {
+	    .addresses = flags->publish_addresses.items,
+	    .address_count = flags->publish_addresses.count,
+	    .classes = {.ingress_class = ingress->ingress_class,
+			.controller_class = ingress->controller_class,
+			.by_name = ingress->class_by_name,
+			.without_class = ingress->watch_without_class,
+			.namespace_only = ingress->watch_namespace},
+	};
+
+	if (!program->kube_config || flags->publish_addresses.count == 0)
+		return 0;
+	program->status_client =
+	    kube_client_new(program->loop, program->kube_config, program->metrics, NULL, err);
+	if (!program->status_client)
+		return -EIO;
+	program->status =
+	    status_new(program->loop, program->store, program->status_client, &config, program->metrics);
+	return program->status ? 0 : err_set(err, -ENOMEM, "out of memory");
+}
+
 static int start_ingress(struct program *program, struct err *err)
 {
 	const struct flags *flags = program->flags;
@@ -211,6 +239,7 @@ static int start_ingress(struct program *program, struct err *err)
 	    .any_class = flags->manifests.count > 0 && !class_given,
 	    .ingress_class = flags->ingress_class ? flags->ingress_class : "fairlead",
 	    .controller_class = flags->controller_class ? flags->controller_class : "fairlead.dev/ingress",
+	    .class_by_name = flags->ingress_class_by_name,
 	    .watch_without_class = flags->ingress_without_class,
 	    .watch_namespace = flags->watch_namespace,
 	    .default_certificate = flags->default_certificate,
@@ -225,7 +254,7 @@ static int start_ingress(struct program *program, struct err *err)
 		return code;
 	program->ingress = ingress_new(program->loop, program->store, program->source, program->workers,
 				       &config, program->metrics, err);
-	return program->ingress ? 0 : -EIO;
+	return program->ingress ? start_status(program, &config, err) : -EIO;
 }
 
 static int add_health_server(struct program *program, const struct endpoint_addr *addr, enum health_face face,
@@ -292,6 +321,8 @@ static void stop(struct program *program)
 	program->workers = workers_stop(program->workers, program->flags->grace_s);
 	for (size_t i = 0; i < program->health_server_count; i++)
 		(void)health_close(program->health_servers[i]);
+	program->status = status_free(program->status);
+	program->status_client = kube_client_free(program->status_client);
 	program->ingress = ingress_free(program->ingress);
 	program->proxy = proxy_free(program->proxy);
 	program->source = source_free(program->source);

@@ -5,26 +5,30 @@
 
 #define FIXED_BYTES 1024
 
-static struct str page_title(const struct page *page)
+#define BODY_MAX 768
+
+static void put_title(struct text *out, const struct page *page)
 {
-	return page->title.len > 0 ? page->title : str_of(http_reason(page->status));
+	text_u64(out, page->status);
+	text_char(out, ' ');
+	text_str(out, str_of(http_reason(page->status)));
 }
 
 static void put_body(struct text *out, const struct page *page)
 {
-	struct str title = page_title(page);
-
 	if (page->plain)
 		return;
 	text_lit(out, "<html>\r\n<head><title>");
-	text_u64(out, page->status);
-	text_char(out, ' ');
-	text_str(out, title);
+	put_title(out, page);
 	text_lit(out, "</title></head>\r\n<body>\r\n<center><h1>");
-	text_u64(out, page->status);
-	text_char(out, ' ');
-	text_str(out, title);
-	text_lit(out, "</h1></center>\r\n</body>\r\n</html>\r\n");
+	put_title(out, page);
+	text_lit(out, "</h1></center>\r\n");
+	if (page->detail.len > 0) {
+		text_lit(out, "<center>");
+		text_str(out, page->detail);
+		text_lit(out, "</center>\r\n");
+	}
+	text_lit(out, "</body>\r\n</html>\r\n");
 }
 
 static void put_optional(struct text *out, struct str name, struct str value)
@@ -68,9 +72,7 @@ static void put_realm(struct text *out, struct str realm)
 static void put_head(struct text *out, const struct page *page, size_t body_bytes)
 {
 	text_lit(out, "HTTP/1.1 ");
-	text_u64(out, page->status);
-	text_char(out, ' ');
-	text_str(out, str_of(http_reason(page->status)));
+	put_title(out, page);
 	text_lit(out, "\r\n");
 	put_optional(out, STR_LIT("Date"), page->date);
 	put_optional(out, STR_LIT("Content-Type"), page->plain ? (struct str){0} : STR_LIT("text/html"));
@@ -91,14 +93,14 @@ static void put_head(struct text *out, const struct page *page, size_t body_byte
 
 size_t page_bytes_max(const struct page *page)
 {
-	return FIXED_BYTES + 2 * page_title(page).len + page->redirect.host.len + page->redirect.path.len +
+	return FIXED_BYTES + BODY_MAX + page->redirect.host.len + page->redirect.path.len +
 	       page->redirect.query.len + 2 * page->realm.len + page->allow.len + page->hsts.len +
 	       page->date.len;
 }
 
 size_t page_write(struct text *out, const struct page *page)
 {
-	char body[512];
+	char body[BODY_MAX];
 	struct text text = {.p = body, .end = body + sizeof(body)};
 	size_t body_bytes;
 

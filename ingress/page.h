@@ -15,7 +15,7 @@ struct page_redirect {
 
 struct page {
 	unsigned status;
-	struct str title;              /* empty: the status's reason; also the text of the page */
+	struct str detail;             /* a sentence below the title; empty: none */
 	struct page_redirect redirect; /* with 3xx: Location */
 	struct str realm;              /* with 401: WWW-Authenticate: Basic realm="..." */
 	struct str allow;              /* with 405 */

@@ -16,7 +16,7 @@ static const char *const methods[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "P
 struct answers {
 	uint16_t status;
 	uint8_t method;
-	stat count;
+	count_t count;
 };
 
 struct stats_route {
@@ -24,7 +24,7 @@ struct stats_route {
 	char *ingress_labels; /* namespace, ingress */
 	struct answers *answers;
 	size_t answer_count;
-	stat duration_buckets[STATS_BUCKETS]; /* each alone, not cumulated */
+	count_t duration_buckets[STATS_BUCKETS]; /* each alone, not cumulated */
 	_Atomic double duration_sum_s;
 };
 
@@ -193,7 +193,7 @@ static void duration_add(struct stats_route *counters, double seconds)
 
 	while (bucket < STATS_BUCKETS - 1 && seconds > bounds[bucket])
 		bucket++;
-	stat_add(&counters->duration_buckets[bucket], 1);
+	count_add(&counters->duration_buckets[bucket], 1);
 	atomic_store_explicit(&counters->duration_sum_s, sum + seconds, memory_order_relaxed);
 }
 
@@ -204,7 +204,7 @@ void stats_request(struct stats *stats, struct stats_cache *cache, const struct 
 	struct answers *answers = answers_find(stats, counters, method_index(method), (uint16_t)status);
 
 	if (answers)
-		stat_add(&answers->count, 1);
+		count_add(&answers->count, 1);
 	duration_add(counters, seconds);
 }
 
@@ -245,7 +245,7 @@ static void sum_answers(struct sums *sums, const struct stats_route *counters, c
 		return;
 	total = sums_slot(&sums->requests, buf_str(&labels), sizeof(*total));
 	if (total)
-		*total += stat_get(&answers->count);
+		*total += count_get(&answers->count);
 }
 
 static void sum_route(struct sums *sums, const struct stats_route *counters)
@@ -260,7 +260,7 @@ static void sum_route(struct sums *sums, const struct stats_route *counters)
 	if (!histogram)
 		return;
 	for (size_t i = 0; i < STATS_BUCKETS; i++)
-		histogram->buckets[i] += stat_get(&counters->duration_buckets[i]);
+		histogram->buckets[i] += count_get(&counters->duration_buckets[i]);
 	histogram->sum_s += atomic_load_explicit(&counters->duration_sum_s, memory_order_relaxed);
 }
 
@@ -326,16 +326,16 @@ struct totals {
 static void total_worker(struct totals *totals, const struct stats *stats)
 {
 	totals->closed +=
-	    stat_get(&stats->connections_closed); /* before accepted: their difference is never negative */
-	totals->accepted += stat_get(&stats->connections_accepted);
-	totals->refused += stat_get(&stats->connections_refused);
-	totals->ended += stat_get(&stats->requests_ended);
-	totals->begun += stat_get(&stats->requests_begun);
-	totals->connects += stat_get(&stats->upstream_connects);
-	totals->reuses += stat_get(&stats->upstream_reuses);
-	totals->retries += stat_get(&stats->retries);
+	    count_get(&stats->connections_closed); /* before accepted: their difference is never negative */
+	totals->accepted += count_get(&stats->connections_accepted);
+	totals->refused += count_get(&stats->connections_refused);
+	totals->ended += count_get(&stats->requests_ended);
+	totals->begun += count_get(&stats->requests_begun);
+	totals->connects += count_get(&stats->upstream_connects);
+	totals->reuses += count_get(&stats->upstream_reuses);
+	totals->retries += count_get(&stats->retries);
 	for (size_t i = 0; i < EXCHANGE_END_COUNT; i++)
-		totals->ends[i] += stat_get(&stats->ends[i]);
+		totals->ends[i] += count_get(&stats->ends[i]);
 }
 
 static void put_number(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)

@@ -19,15 +19,15 @@
 #define STATS_ROUTES_MAX 20000
 #define STATS_BUCKETS    12 /* ingress-nginx's --time-buckets and +Inf */
 
-typedef _Atomic uint64_t stat;
+typedef _Atomic uint64_t count_t;
 
-static inline void stat_add(stat *counter, uint64_t n)
+static inline void count_add(count_t *counter, uint64_t n)
 {
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
 			      memory_order_relaxed);
 }
 
-static inline uint64_t stat_get(const stat *counter)
+static inline uint64_t count_get(const count_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
@@ -35,11 +35,11 @@ static inline uint64_t stat_get(const stat *counter)
 struct stats_route; /* the counters of one route */
 
 struct stats {
-	stat connections_accepted, connections_closed; /* accepted - closed = open now */
-	stat connections_refused;                      /* over the limit, or no file descriptor */
-	stat requests_begun, requests_ended;
-	stat upstream_connects, upstream_reuses, retries;
-	stat ends[EXCHANGE_END_COUNT];
+	count_t connections_accepted, connections_closed; /* accepted - closed = open now */
+	count_t connections_refused;                      /* over the limit, or no file descriptor */
+	count_t requests_begun, requests_ended;
+	count_t upstream_connects, upstream_reuses, retries;
+	count_t ends[EXCHANGE_END_COUNT];
 	pthread_mutex_t lock;
 	struct map routes_by_labels;
 	struct stats_route *overflow;

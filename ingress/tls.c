@@ -33,6 +33,7 @@ struct tls_keys {
 	struct ticket_key keys[TICKET_KEYS]; /* newest first */
 	time_t replaced_s;
 	EVP_CIPHER *cipher;
+	int offers_index; /* ex_data of certificates' contexts: are told our protocols */
 };
 
 struct tls_server {
@@ -90,8 +91,9 @@ struct tls_keys *tls_keys_new(struct err *err)
 	pthread_mutex_init(&keys->lock, NULL);
 	keys->replaced_s = monotonic_s();
 	keys->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	keys->offers_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 	for (size_t i = 0; i < TICKET_KEYS; i++) {
-		if (!keys->cipher || !ticket_key_make(&keys->keys[i])) {
+		if (!keys->cipher || keys->offers_index < 0 || !ticket_key_make(&keys->keys[i])) {
 			(void)tls_err(err, "ticket keys");
 			return NULL;
 		}
@@ -203,13 +205,44 @@ static int server_name_parse(const unsigned char *data, size_t len, char name[st
 	return 0;
 }
 
+static int on_protocols(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+			unsigned int in_len, void *ctx)
+{
+	static const unsigned char ours[] = "\x08http/1.1";
+	unsigned char *chosen = NULL;
+
+	(void)ssl;
+	(void)ctx;
+	if (SSL_select_next_proto(&chosen, out_len, ours, sizeof(ours) - 1, in, in_len) !=
+	    OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 section 3.2 */
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+/* OpenSSL asks the certificate's context, not the listener's, which protocol to speak. It is written once, under the lock that
+ * every handshake passes before it reads it. */
+static int offer_protocols(struct tls_keys *keys, SSL_CTX *certificate)
+{
+	int ok = 1;
+
+	pthread_mutex_lock(&keys->lock);
+	if (!SSL_CTX_get_ex_data(certificate, keys->offers_index)) {
+		ok = SSL_CTX_set_ex_data(certificate, keys->offers_index, keys);
+		SSL_CTX_set_alpn_select_cb(certificate, on_protocols, NULL);
+	}
+	pthread_mutex_unlock(&keys->lock);
+	return ok ? 0 : -1;
+}
+
 static int ssl_bind(SSL *ssl, struct str server_name)
 {
 	const struct tls_server *server = server_of(ssl);
 	SSL_CTX *certificate = server->certificate(server->certificate_ctx, server_name);
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 
-	if (!certificate || !SSL_set_SSL_CTX(ssl, certificate))
+	if (!certificate || offer_protocols(server->keys, certificate) != 0 ||
+	    !SSL_set_SSL_CTX(ssl, certificate))
 		return -1;
 	SHA256((const unsigned char *)server_name.p, server_name.len, digest);
 	return SSL_set_session_id_context(ssl, digest, sizeof(digest)) == 1 ? 0 : -1;
@@ -235,26 +268,6 @@ static int on_client_hello(SSL *ssl, int *alert, void *ctx)
 	return SSL_CLIENT_HELLO_SUCCESS;
 }
 
-static int on_protocols(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
-			unsigned int in_len, void *ctx)
-{
-	static const unsigned char ours[] = "\x08http/1.1";
-	unsigned char *chosen = NULL;
-
-	(void)ssl;
-	(void)ctx;
-	if (SSL_select_next_proto(&chosen, out_len, ours, sizeof(ours) - 1, in, in_len) !=
-	    OPENSSL_NPN_NEGOTIATED)
-		return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 section 3.2 */
-	*out = chosen;
-	return SSL_TLSEXT_ERR_OK;
-}
-
-void tls_offer_protocols(SSL_CTX *certificate)
-{
-	SSL_CTX_set_alpn_select_cb(certificate, on_protocols, NULL);
-}
-
 /* ---- the worker's context ---- */
 
 static int ctx_configure(SSL_CTX *ctx)
@@ -268,7 +281,6 @@ static int ctx_configure(SSL_CTX *ctx)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets carry all state */
 	SSL_CTX_set_timeout(ctx, SESSION_LIFE_S);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
-	tls_offer_protocols(ctx);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
 	       SSL_CTX_set_cipher_list(ctx, CIPHERS) == 1 && SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
 	       SSL_CTX_set_num_tickets(ctx, 1) == 1 &&

@@ -42,8 +42,4 @@ enum tls_handshake {
 };
 enum tls_handshake tls_handshake(SSL *ssl);
 
-/* Contexts that hold certificates must be passed through this once: OpenSSL asks the certificate's context,
- * not the listener's, which protocol (ALPN) to speak. */
-void tls_offer_protocols(SSL_CTX *certificate);
-
 #endif

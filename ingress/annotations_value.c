@@ -65,12 +65,17 @@ int value_size(struct str text, uint64_t *ret_bytes)
 	return 0;
 }
 
+static bool is_lower_or_digit(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
 static bool is_subdomain_name(struct str name)
 {
-	if (name.len == 0 || name.len > 253 || !memchr("abcdefghijklmnopqrstuvwxyz0123456789", name.p[0], 36))
+	if (name.len == 0 || name.len > 253 || !is_lower_or_digit(name.p[0]))
 		return false;
 	for (size_t i = 0; i < name.len; i++) {
-		if (!memchr("abcdefghijklmnopqrstuvwxyz0123456789-.", name.p[i], 38))
+		if (!is_lower_or_digit(name.p[i]) && name.p[i] != '-' && name.p[i] != '.')
 			return false;
 	}
 	return true;

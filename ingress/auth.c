@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "ingress/auth_hash.h"
 #include "ingress/auth_users.h"
+#include "ingress/unconst.h"
 
 #define KEY_BYTES   32
 #define USERS_MAX   100000
@@ -66,7 +67,7 @@ static struct auth *auth_new(void)
 
 struct auth *auth_ref(const struct auth *auth)
 {
-	struct auth *shared = (struct auth *)(uintptr_t)auth;
+	struct auth *shared = unconst(auth);
 
 	atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
 	return shared;
@@ -74,7 +75,7 @@ struct auth *auth_ref(const struct auth *auth)
 
 struct auth *auth_unref(const struct auth *auth)
 {
-	struct auth *shared = (struct auth *)(uintptr_t)auth;
+	struct auth *shared = unconst(auth);
 
 	if (!shared || atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
@@ -209,8 +210,7 @@ struct auth *auth_from_secret(const struct secret *secret, enum auth_secret_type
 	switch (type) {
 	case AUTH_SECRET_FILE:
 		if (!file) {
-			err_set(err, -ENOENT, "Secret %s/%s has no key \"auth\"", secret->meta.ns,
-				secret->meta.name);
+			err_set(err, -ENOENT, "has no key \"auth\"");
 			return NULL;
 		}
 		auth = auth_from_htpasswd((struct str){(const char *)file->data, file->len}, findings);

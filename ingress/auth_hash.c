@@ -79,12 +79,17 @@ static bool all_in(struct str text, const char *extra)
 	return true;
 }
 
+static bool is_bcrypt_revision(char c)
+{
+	return c == 'a' || c == 'b' || c == 'y';
+}
+
 static const char *bcrypt_problem(struct str hash)
 {
 	uint64_t cost;
 
-	if (hash.len != BCRYPT_LEN || !memchr("aby", hash.p[2], 3) || hash.p[3] != '$' || hash.p[6] != '$' ||
-	    str_to_u64((struct str){hash.p + 4, 2}, 99, &cost) || cost < 4 ||
+	if (hash.len != BCRYPT_LEN || !is_bcrypt_revision(hash.p[2]) || hash.p[3] != '$' ||
+	    hash.p[6] != '$' || str_to_u64((struct str){hash.p + 4, 2}, 99, &cost) || cost < 4 ||
 	    !all_in((struct str){hash.p + 7, hash.len - 7}, "./"))
 		return "not a complete bcrypt hash";
 	return cost > BCRYPT_COST_MAX ? "bcrypt cost above 15" : NULL;

@@ -22,7 +22,7 @@
 
 #define THREADS_MAX         16
 #define WAITING_MAX_DEFAULT 256
-#define STACK_BYTES         (512 * 1024) /* crypt(3) keeps 32 KiB of state, on the heap or on the stack */
+#define STACK_BYTES         ((size_t)512 * 1024) /* crypt(3) keeps 32 KiB of state, on the heap or on the stack */
 
 enum query_state { QUERY_QUEUED, QUERY_RUNNING, QUERY_DONE, QUERY_ORPHAN };
 
@@ -85,6 +85,20 @@ static void list_remove(struct query_list *list, struct auth_query *query)
 		list->last = query->prev;
 }
 
+static struct auth_query *list_pop(struct query_list *list)
+{
+	struct auth_query *query = list->first;
+
+	if (!query)
+		return NULL;
+	list->first = query->next;
+	if (list->first)
+		list->first->prev = NULL;
+	else
+		list->last = NULL;
+	return query;
+}
+
 static void query_free(struct auth_query *query)
 {
 	auth_unref(query->auth);
@@ -113,14 +127,12 @@ static bool query_verify(struct auth_query *query)
 /* Locked. NULL: the pool stops. */
 static struct auth_query *take_work(struct auth_pool *pool)
 {
-	struct auth_query *query;
+	struct auth_query *query = NULL;
 
-	while (!pool->queue.first && !pool->stopping)
+	while (!pool->stopping && !(query = list_pop(&pool->queue)))
 		pthread_cond_wait(&pool->work, &pool->lock);
-	if (pool->stopping)
+	if (!query)
 		return NULL;
-	query = pool->queue.first;
-	list_remove(&pool->queue, query);
 	pool->waiting--;
 	query->state = QUERY_RUNNING;
 	list_append(&query->client->running, query);
@@ -234,9 +246,7 @@ static struct auth_query *take_done(struct auth_client *client)
 	struct auth_query *query;
 
 	pthread_mutex_lock(&client->pool->lock);
-	query = client->done.first;
-	if (query)
-		list_remove(&client->done, query);
+	query = list_pop(&client->done);
 	pthread_mutex_unlock(&client->pool->lock);
 	return query;
 }
@@ -273,19 +283,30 @@ struct auth_client *auth_client_new(struct auth_pool *pool, struct ev_loop *loop
 	return client;
 }
 
+static void query_unqueue(struct auth_pool *pool, struct auth_query *query)
+{
+	list_remove(&pool->queue, query);
+	pool->waiting--;
+	query_free(query);
+}
+
+/* The thread that hashes it frees it. */
+static void query_orphan(struct auth_query *query)
+{
+	query->client = NULL;
+	query->state = QUERY_ORPHAN;
+}
+
 /* Locked. */
 static void query_drop(struct auth_client *client, struct auth_query *query)
 {
 	switch (query->state) {
 	case QUERY_QUEUED:
-		list_remove(&client->pool->queue, query);
-		client->pool->waiting--;
-		query_free(query);
+		query_unqueue(client->pool, query);
 		break;
 	case QUERY_RUNNING:
 		list_remove(&client->running, query);
-		query->client = NULL;
-		query->state = QUERY_ORPHAN;
+		query_orphan(query);
 		break;
 	case QUERY_DONE:
 		list_remove(&client->done, query);
@@ -305,20 +326,20 @@ void auth_cancel(struct auth_client *client, struct auth_query *query)
 
 struct auth_client *auth_client_free(struct auth_client *client)
 {
-	struct auth_query *next;
+	struct auth_query *query, *next;
 
 	if (!client)
 		return NULL;
 	pthread_mutex_lock(&client->pool->lock);
-	for (struct auth_query *query = client->pool->queue.first; query; query = next) {
+	for (query = client->pool->queue.first; query; query = next) {
 		next = query->next;
 		if (query->client == client)
-			query_drop(client, query);
+			query_unqueue(client->pool, query);
 	}
-	while (client->running.first)
-		query_drop(client, client->running.first);
-	while (client->done.first)
-		query_drop(client, client->done.first);
+	while ((query = list_pop(&client->running)))
+		query_orphan(query);
+	while ((query = list_pop(&client->done)))
+		query_free(query);
 	pthread_mutex_unlock(&client->pool->lock);
 	ev_ref(client->loop);
 	ev_async_stop(client->loop, &client->done_event);

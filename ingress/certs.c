@@ -1,5 +1,6 @@
 /* Certificates out of PEM, and the TLS settings all of them share. */
 #include "ingress/certs.h"
+#include "ingress/unconst.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -27,7 +28,6 @@
 DEFINE_CLEANUP(BIO *, BIO_free)
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(X509 *, X509_free)
-DEFINE_CLEANUP(struct certificate *, certificate_unref)
 
 static void chain_free_p(STACK_OF(X509) * *chain)
 {
@@ -195,14 +195,15 @@ const char *certificate_time_problem(const struct certificate *certificate, int6
 	return buffer;
 }
 
+/* A wildcard name stands for one label: what the host has in front of the rest of it. */
 static bool name_covers(struct str name, struct str host)
 {
-	struct str host_label, host_rest = str_cut(host, '.', &host_label);
+	struct str rest = {name.p + 1, name.len - 1};
 
 	if (str_equal(name, host))
 		return true;
-	return str_has_prefix(name, STR_LIT("*.")) && host_label.len && host_rest.len &&
-	       str_equal((struct str){name.p + 2, name.len - 2}, host_rest);
+	return str_has_prefix(name, STR_LIT("*.")) && host.len > rest.len && str_has_suffix(host, rest) &&
+	       !memchr(host.p, '.', host.len - rest.len);
 }
 
 bool certificate_covers(const struct certificate *certificate, struct str host)
@@ -218,11 +219,11 @@ bool certificate_covers(const struct certificate *certificate, struct str host)
 
 static struct certificate *certificate_new(X509 *leaf, EVP_PKEY *key, STACK_OF(X509) * chain, struct err *err)
 {
-	struct certificate *certificate cleanup(certificate_unref_p) = calloc(1, sizeof(*certificate));
+	struct certificate *certificate = calloc(1, sizeof(*certificate));
 
 	if (!certificate || read_names(certificate, leaf)) {
 		err_set(err, -ENOMEM, "out of memory");
-		return NULL;
+		return certificate_unref(certificate);
 	}
 	certificate->refs = 1;
 	certificate->not_before_s = unix_time(X509_get0_notBefore(leaf));
@@ -230,9 +231,9 @@ static struct certificate *certificate_new(X509 *leaf, EVP_PKEY *key, STACK_OF(X
 	certificate->ctx = context_new();
 	if (!certificate->ctx || SSL_CTX_use_cert_and_key(certificate->ctx, leaf, key, chain, 1) != 1) {
 		bad(err, "tls.crt and tls.key");
-		return NULL;
+		return certificate_unref(certificate);
 	}
-	return TAKE(certificate);
+	return certificate;
 }
 
 struct certificate *certificate_from_pem(struct str chain_text, struct str key_text, struct err *err)
@@ -279,7 +280,7 @@ struct certificate *certificate_unref(struct certificate *certificate)
 		return NULL;
 	SSL_CTX_free(certificate->ctx);
 	for (size_t i = 0; i < certificate->name_count; i++)
-		free((void *)(uintptr_t)certificate->names[i]);
+		free(unconst(certificate->names[i]));
 	free((void *)certificate->names);
 	free(certificate);
 	return NULL;

@@ -5,22 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ingress/grow.h"
+
 #define WHY_MAX_BYTES 512
-
-static bool make_room(struct findings *findings)
-{
-	size_t size = findings->size ? findings->size * 2 : 4;
-	struct finding *items;
-
-	if (findings->count < findings->size)
-		return true;
-	items = reallocarray(findings->items, size, sizeof(*items));
-	if (!items)
-		return false;
-	findings->items = items;
-	findings->size = size;
-	return true;
-}
 
 void findings_add(struct findings *findings, const char *field, const char *why_format, ...)
 {
@@ -35,7 +22,8 @@ void findings_add(struct findings *findings, const char *field, const char *why_
 	va_end(args);
 	finding.field = arena_dup(&findings->arena, str_of(field));
 	finding.why = arena_dup(&findings->arena, str_of(why));
-	if (finding.field && finding.why && make_room(findings))
+	if (finding.field && finding.why &&
+	    grow_by_one(findings->items, findings->count, findings->size) == 0)
 		findings->items[findings->count++] = finding;
 	else
 		findings->incomplete = true;

@@ -1,5 +1,6 @@
 /* Path normalisation (RFC 3986 sections 2.1 and 5.2.4, as nginx does it) and the route index of route.h. */
 #include "ingress/route.h"
+#include "ingress/unconst.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -97,24 +98,11 @@ struct str route_rule_path(struct str path, enum path_type type)
 
 /* ---- order ---- */
 
-static int type_rank(enum path_type type)
-{
-	switch (type) {
-	case PATH_EXACT:
-		return 0;
-	case PATH_PREFIX:
-		return 1;
-	case PATH_IMPLEMENTATION_SPECIFIC:
-		return 2;
-	}
-	return 3;
-}
-
 int route_compare(const struct route *a, const struct route *b)
 {
 	if (a->path_len != b->path_len)
 		return a->path_len > b->path_len ? -1 : 1;
-	return type_rank(a->type) - type_rank(b->type);
+	return (b->type == PATH_EXACT) - (a->type == PATH_EXACT);
 }
 
 static struct str route_path(const struct route *route)
@@ -212,7 +200,7 @@ static uint32_t collect(struct prefix_entry *entries, const struct route *routes
 		if ((routes[i].type == PATH_EXACT) == exact)
 			entries[count++] = (struct prefix_entry){(uint32_t)i, ROUTE_NOT_FOUND};
 	}
-	qsort_r(entries, count, sizeof(*entries), compare_entries, (void *)(uintptr_t)routes);
+	qsort_r(entries, count, sizeof(*entries), compare_entries, unconst(routes));
 	return drop_unreachable(entries, count, routes);
 }
 

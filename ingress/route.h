@@ -27,7 +27,7 @@
  * but for the root's. A slice of path, or of a constant. */
 struct str route_rule_path(struct str path, enum path_type type);
 
-/* Preference: longer path first, then Exact, Prefix, ImplementationSpecific. <0: a comes first. */
+/* Preference: longer path first, then Exact before the others. <0: a comes first. */
 int route_compare(const struct route *a, const struct route *b);
 
 /* Do they compete for the same requests, so that only the first can ever match? */

@@ -8,6 +8,7 @@
 
 #include "ingress/snapshot_draft.h"
 #include "ingress/snapshot_table.h"
+#include "ingress/unconst.h"
 
 #define NAME_MAX_BYTES 253 /* of a DNS name in text form, RFC 1035 section 2.3.4 */
 #define CATCH_ALL      "_"
@@ -248,7 +249,7 @@ struct snapshot *snapshot_from_draft(const struct draft *draft)
 
 struct snapshot *snapshot_ref(const struct snapshot *snapshot)
 {
-	struct snapshot *shared = (struct snapshot *)(uintptr_t)snapshot;
+	struct snapshot *shared = unconst(snapshot);
 
 	atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
 	return shared;

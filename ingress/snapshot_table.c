@@ -53,15 +53,15 @@ static struct table_chunk *chunk_clone(const struct table_ops *ops, const struct
 static struct table_chunk *chunk_writable(struct table *table, size_t slot)
 {
 	struct table_chunk **place = &table->chunks[slot / CHUNK_SLOTS];
-	struct table_chunk *clone;
+	struct table_chunk *shared = *place, *clone;
 
-	if (*place && atomic_load_explicit(&(*place)->refs, memory_order_acquire) == 1)
-		return *place;
-	clone = chunk_clone(table->ops, *place);
+	if (shared && atomic_load_explicit(&shared->refs, memory_order_acquire) == 1)
+		return shared;
+	clone = chunk_clone(table->ops, shared);
 	if (!clone)
 		return NULL;
-	chunk_unref(table->ops, *place);
 	*place = clone;
+	chunk_unref(table->ops, shared);
 	return clone;
 }
 
@@ -136,6 +136,7 @@ static int move_all(const struct table *from, struct table *to)
 static int grow(struct table *table)
 {
 	struct table bigger = {.ops = table->ops, .size = table->size ? table->size * 2 : CHUNK_SLOTS};
+	struct table outgrown = *table;
 
 	bigger.chunks = calloc(bigger.size / CHUNK_SLOTS, sizeof(struct table_chunk *));
 	if (!bigger.chunks)
@@ -144,8 +145,8 @@ static int grow(struct table *table)
 		table_done(&bigger);
 		return -ENOMEM;
 	}
-	table_done(table);
 	*table = bigger;
+	table_done(&outgrown);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* Upstreams as values: one allocation each. */
 #include "ingress/snapshot_draft.h"
+#include "ingress/unconst.h"
 
 #include <stdlib.h>
 
@@ -49,7 +50,7 @@ struct upstream *upstream_new(uint32_t id, const char *name, bool missing,
 
 struct upstream *upstream_ref(const struct upstream *upstream)
 {
-	struct upstream *shared = (struct upstream *)(uintptr_t)upstream;
+	struct upstream *shared = unconst(upstream);
 
 	atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
 	return shared;

@@ -159,7 +159,7 @@ static void an_auth_file_secret_holds_its_users_under_the_key_auth(void **state)
 	auth_unref(auth);
 	data[0].key = "users";
 	assert_null(auth_from_secret(&secret, AUTH_SECRET_FILE, NULL, &err));
-	assert_string_equal(err.text, "Secret shop/users has no key \"auth\"");
+	assert_string_equal(err.text, "has no key \"auth\"");
 }
 
 static void an_auth_map_secret_has_a_key_per_user(void **state)

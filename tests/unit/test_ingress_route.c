@@ -222,12 +222,12 @@ static void an_exact_root_is_only_the_root(void **state)
 	ASSERT_MATCHES(routes, {"/", 0}, {"/a", 1}, {"/b", -1});
 }
 
-static void prefix_beats_implementation_specific_on_the_same_path(void **state)
+static void prefix_and_implementation_specific_are_equals_the_first_given_wins(void **state)
 {
-	struct route routes[] = {SPECIFIC("/a"), PREFIX("/a")};
+	struct route routes[] = {SPECIFIC("/a"), PREFIX("/a"), PREFIX("/b"), SPECIFIC("/b")};
 
 	(void)state;
-	ASSERT_MATCHES(routes, {"/a", 1}, {"/a/b", 1});
+	ASSERT_MATCHES(routes, {"/a", 0}, {"/a/b", 0}, {"/b", 2});
 }
 
 static void of_two_equal_rules_the_first_given_wins(void **state)
@@ -365,7 +365,7 @@ int main(void)
 	    cmocka_unit_test(the_longest_path_wins),
 	    cmocka_unit_test(exact_beats_prefix_at_equal_length),
 	    cmocka_unit_test(an_exact_root_is_only_the_root),
-	    cmocka_unit_test(prefix_beats_implementation_specific_on_the_same_path),
+	    cmocka_unit_test(prefix_and_implementation_specific_are_equals_the_first_given_wins),
 	    cmocka_unit_test(of_two_equal_rules_the_first_given_wins),
 	    cmocka_unit_test(siblings_that_sort_between_a_prefix_and_its_children_do_not_hide_it),
 	    cmocka_unit_test(a_host_without_routes_answers_with_its_fallback),

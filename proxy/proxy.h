@@ -1,7 +1,7 @@
 /* The node's service proxy: Services and their endpoints in, nf_tables rules out (service-proxy contract).
  *
- *     store -> services (proxy/service.h: what each service port should do) -> plan (proxy/plan.h: pure, the rules for
- *     it) -> nft_diff -> nft_kernel_apply;  then conntrack clean-up, health servers
+ *     store -> services (proxy/service.h: what each service port should do) -> plan (proxy/plan.h: pure, the
+ * rules for it) -> nft_diff -> nft_kernel_apply;  then conntrack clean-up, health servers
  *
  * Invariants
  *  1. Nothing is programmed before Services and EndpointSlices (and Endpoints from files) are synced.
@@ -18,16 +18,16 @@
 struct proxy;
 
 struct proxy_config {
-	const char *node_name;              /* --hostname-override, else the host's name */
-	const struct cidr *cluster_cidrs;   /* --cluster-cidr, for detect-local by cluster CIDR */
+	const char *node_name;            /* --hostname-override, else the host's name */
+	const struct cidr *cluster_cidrs; /* --cluster-cidr, for detect-local by cluster CIDR */
 	size_t cluster_cidr_count;
-	const struct cidr *nodeport_cidrs;  /* --nodeport-addresses */
+	const struct cidr *nodeport_cidrs; /* --nodeport-addresses */
 	size_t nodeport_cidr_count;
-	bool nodeport_primary;              /* the word "primary" */
+	bool nodeport_primary; /* the word "primary" */
 	bool masquerade_all;
-	struct ip node_ips[2];              /* --bind-address or the node's addresses; family 0: unknown */
-	bool loopback_endpoints;            /* manifests: endpoint addresses on loopback are accepted */
-	double min_sync_period_s;           /* --nftables-min-sync-period; 0: at once */
+	struct ip node_ips[2];    /* --bind-address or the node's addresses; family 0: unknown */
+	bool loopback_endpoints;  /* manifests: endpoint addresses on loopback are accepted */
+	double min_sync_period_s; /* --nftables-min-sync-period; 0: at once */
 };
 
 /* config is copied. NULL with *err. Starts by itself once the store is synced. */

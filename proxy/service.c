@@ -9,9 +9,7 @@
 
 #define LABEL_HEADLESS   "service.kubernetes.io/headless"
 #define LABEL_PROXY_NAME "service.kubernetes.io/service-proxy-name"
-#define NAMES_BYTES_MAX                                                                     \
-	240 /* ns/name/port with a prefix is the name of a chain: 255 at most in the kernel \
-	     */
+#define NAMES_BYTES_MAX  240 /* a chain's name, its prefix included, has at most 255 */
 
 /* ---- which Services ---- */
 

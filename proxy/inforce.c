@@ -1,0 +1,207 @@
+/* The ruleset found in the kernel, as a pool that services draw from. */
+#include "proxy/inforce.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "proxy/plan.h"
+
+struct inforce_range {
+	const char *chain; /* of inforce.items */
+	struct slot_range range;
+	bool good, taken;
+};
+
+/* ---- ranges ---- */
+
+static size_t collect_ranges(const struct nft_ruleset *items, struct inforce_range *ranges)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < items->count; i++) {
+		const struct nft_item *item = &items->items[i];
+		struct slot_range range;
+
+		if (item->type != NFT_ITEM_RULES || plan_tag_range(item->tag, &range))
+			continue;
+		if (ranges)
+			ranges[count] = (struct inforce_range){.chain = item->name, .range = range};
+		count++;
+	}
+	return count;
+}
+
+static int adopt_ranges(struct inforce *inforce, struct slots *slots)
+{
+	size_t count = inforce->range_count;
+	cleanup_free struct slot_range *ranges = calloc(count + 1, sizeof(*ranges));
+	cleanup_free bool *good = calloc(count + 1, sizeof(*good));
+	int code;
+
+	if (!ranges || !good)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		ranges[i] = inforce->ranges[i].range;
+	code = slots_adopt(slots, ranges, count, good);
+	for (size_t i = 0; i < count && !code; i++)
+		inforce->ranges[i].good = good[i];
+	return code;
+}
+
+int inforce_init(struct inforce *inforce, struct nft_ruleset *dump, struct slots *slots)
+{
+	int code;
+
+	*inforce = (struct inforce){.items = *dump};
+	*dump = (struct nft_ruleset){0};
+	inforce->range_count = collect_ranges(&inforce->items, NULL);
+	inforce->kept = calloc(inforce->items.count + 1, sizeof(*inforce->kept));
+	inforce->ranges = calloc(inforce->range_count + 1, sizeof(*inforce->ranges));
+	if (!inforce->kept || !inforce->ranges) {
+		inforce_done(inforce);
+		return -ENOMEM;
+	}
+	(void)collect_ranges(&inforce->items, inforce->ranges);
+	code = adopt_ranges(inforce, slots);
+	if (code)
+		inforce_done(inforce);
+	return code;
+}
+
+void inforce_done(struct inforce *inforce)
+{
+	nft_ruleset_done(&inforce->items);
+	free(inforce->kept);
+	free(inforce->ranges);
+	*inforce = (struct inforce){0};
+}
+
+static int range_compare(const void *key, const void *member)
+{
+	return strcmp(key, ((const struct inforce_range *)member)->chain);
+}
+
+/* Reads slot after slot until one is empty. */
+static size_t read_set(const struct inforce *inforce, int family, struct slot_range range,
+		       struct service_endpoint *endpoints)
+{
+	size_t count = 0;
+
+	for (; count < range.capacity; count++) {
+		uint32_t slot = range.base + (uint32_t)count;
+		const struct nft_item *item = nft_ruleset_find(&inforce->items, NFT_ITEM_ELEM,
+							       PLAN_SET_ENDPOINTS, plan_slot_key(&slot));
+		struct endpoint_addr addr;
+
+		if (!item || plan_slot_value_parse(family, item->value, &addr))
+			break;
+		if (endpoints)
+			endpoints[count] = (struct service_endpoint){.addr = addr};
+	}
+	return count;
+}
+
+int inforce_take(struct inforce *inforce, int family, const char *chain, struct slot_range *ret_range,
+		 struct endpoint_set *ret_set)
+{
+	struct inforce_range *found = NULL;
+	struct endpoint_set set = {0};
+
+	if (inforce->range_count > 0)
+		found = bsearch(chain, inforce->ranges, inforce->range_count, sizeof(*inforce->ranges),
+				range_compare);
+	if (!found || !found->good || found->taken)
+		return -ENOENT;
+	set.count = read_set(inforce, family, found->range, NULL);
+	set.endpoints = calloc(set.count + 1, sizeof(*set.endpoints));
+	if (!set.endpoints)
+		return -ENOMEM;
+	(void)read_set(inforce, family, found->range, set.endpoints);
+	found->taken = true;
+	*ret_range = found->range;
+	*ret_set = set;
+	return 0;
+}
+
+bool inforce_leave(struct inforce *inforce, struct slot_range range)
+{
+	for (size_t i = 0; i < inforce->range_count; i++) {
+		struct inforce_range *candidate = &inforce->ranges[i];
+
+		if (candidate->taken && candidate->range.base == range.base) {
+			candidate->taken = false;
+			return true;
+		}
+	}
+	return false;
+}
+
+void inforce_give_untaken(struct inforce *inforce, struct slots *slots)
+{
+	for (size_t i = 0; i < inforce->range_count; i++)
+		if (inforce->ranges[i].good && !inforce->ranges[i].taken)
+			slots_give(slots, inforce->ranges[i].range);
+	inforce->range_count = 0;
+}
+
+/* ---- items ---- */
+
+/* Walks both rulesets side by side: for each item in force, whether `wanted` has one of the same identity. */
+struct match {
+	const struct inforce *inforce;
+	const struct nft_ruleset *wanted;
+	size_t index, wanted_index;
+};
+
+/* The next item not kept; false at the end. */
+static bool match_next(struct match *match, size_t *ret_index, bool *ret_wanted)
+{
+	const struct nft_ruleset *items = &match->inforce->items;
+
+	for (; match->index < items->count; match->index++) {
+		int order = 1;
+
+		if (match->inforce->kept[match->index])
+			continue;
+		while (match->wanted_index < match->wanted->count && order > 0) {
+			order = nft_item_compare(&items->items[match->index],
+						 &match->wanted->items[match->wanted_index]);
+			if (order > 0)
+				match->wanted_index++;
+		}
+		*ret_wanted = order == 0;
+		*ret_index = match->index++;
+		return true;
+	}
+	return false;
+}
+
+int inforce_offer(const struct inforce *inforce, const struct nft_ruleset *wanted, bool all,
+		  struct nft_ruleset *ret)
+{
+	struct match match = {.inforce = inforce, .wanted = wanted};
+	struct nft_ruleset offer = {.size = all ? inforce->items.count : wanted->count};
+	size_t index;
+	bool is_wanted;
+
+	offer.items = calloc(offer.size + 1, sizeof(*offer.items));
+	if (!offer.items)
+		return -ENOMEM;
+	while (match_next(&match, &index, &is_wanted))
+		if (is_wanted || all)
+			offer.items[offer.count++] = inforce->items.items[index];
+	*ret = offer;
+	return 0;
+}
+
+void inforce_keep(struct inforce *inforce, const struct nft_ruleset *wanted)
+{
+	struct match match = {.inforce = inforce, .wanted = wanted};
+	size_t index;
+	bool is_wanted;
+
+	while (match_next(&match, &index, &is_wanted))
+		if (is_wanted)
+			inforce->kept[index] = true;
+}

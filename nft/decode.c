@@ -264,11 +264,17 @@ static bool verdict_value(struct str nest, struct str *ret)
 	}
 }
 
+/* A set of one field: each range is two elements for the kernel. */
+static bool keeps_plain_ranges(const struct nft_set_spec *set)
+{
+	return set->flags & NFT_SET_FLAG_INTERVAL && !(set->flags & NFT_SET_FLAG_CONCAT);
+}
+
 static enum nft_elem_kind element_kind(const struct nft_set_spec *set, bool has_end, bool is_verdict)
 {
 	if (has_end)
 		return is_verdict ? NFT_ELEM_CONCAT_RANGE_VERDICT : NFT_ELEM_CONCAT_RANGE;
-	if (set->flags & NFT_SET_FLAG_INTERVAL && !(set->flags & NFT_SET_FLAG_CONCAT))
+	if (keeps_plain_ranges(set))
 		return is_verdict ? NFT_ELEM_RANGE_VERDICT : NFT_ELEM_RANGE;
 	return is_verdict ? NFT_ELEM_VERDICT : NFT_ELEM_DATA;
 }
@@ -282,7 +288,8 @@ static int decode_element(struct nft_decoder *decoder, const char *set, struct s
 	read_attributes(nest, &element);
 	key = value_bytes(element.at[NFTA_SET_ELEM_KEY]);
 	key_end = value_bytes(element.at[NFTA_SET_ELEM_KEY_END]);
-	if (key.len != decoder->set->key_len_bytes || (key_end.len != 0 && key_end.len != key.len))
+	if (key.len == 0 || key.len != decoder->set->key_len_bytes ||
+	    (key_end.len != 0 && key_end.len != key.len))
 		return -EBADMSG;
 	if (attribute_u32(element.at[NFTA_SET_ELEM_FLAGS]) & NFT_SET_ELEM_INTERVAL_END) {
 		nft_ruleset_add_elem(&decoder->ends, set, key, value);
@@ -307,7 +314,7 @@ static int decode_elements(struct nft_decoder *decoder, const struct attributes 
 	const char *set = attribute_text(attributes->at[NFTA_SET_ELEM_LIST_SET]);
 	struct str list = attributes->at[NFTA_SET_ELEM_LIST_ELEMENTS], element;
 
-	if (*set == '\0' || !decoder->set)
+	if (*set == '\0')
 		return -EBADMSG;
 	for (unsigned type; next_attribute(&list, &type, &element);) {
 		int result = decode_element(decoder, set, element);
@@ -376,12 +383,12 @@ static int join_ranges(struct nft_decoder *decoder, struct nft_item *items, size
 
 int nft_decode_set_end(struct nft_decoder *decoder)
 {
-	struct nft_item *items = decoder->ruleset->items + decoder->set_start;
 	size_t count = decoder->ruleset->count - decoder->set_start;
 	int result = 0;
 
-	if (count > 0 && decoder->set->flags & NFT_SET_FLAG_INTERVAL &&
-	    !(decoder->set->flags & NFT_SET_FLAG_CONCAT)) {
+	if (count > 0 && keeps_plain_ranges(decoder->set)) {
+		struct nft_item *items = decoder->ruleset->items + decoder->set_start;
+
 		qsort(items, count, sizeof(*items), compare_items);
 		if (decoder->ends.count > 0)
 			qsort(decoder->ends.items, decoder->ends.count, sizeof(*items), compare_items);
@@ -416,6 +423,8 @@ const struct nlmsghdr *nft_next_message(struct str *datagram)
 
 static int decode_body(struct nft_decoder *decoder, unsigned type, const struct attributes *attributes)
 {
+	if ((decoder->set != NULL) != (type == NFT_MSG_NEWSETELEM))
+		return 0; /* not what was asked for */
 	switch (type) {
 	case NFT_MSG_NEWSET:
 		return decode_set(decoder, attributes);

@@ -25,9 +25,9 @@ struct nft_decoder {
 	bool chain_is_foreign;          /* the chain whose rules are read has a rule that is not ours */
 };
 
-/* One message: NFT_MSG_NEWSET, NEWCHAIN, NEWRULE, NEWSETELEM, NEWOBJ; others are passed over. Rules of a
- * chain come in their order, elements between nft_decode_set_begin and nft_decode_set_end. 0, -EBADMSG,
- * -ENOMEM. */
+/* One message: NFT_MSG_NEWSET, NEWCHAIN, NEWRULE, NEWOBJ, with the rules of a chain in their order; between
+ * nft_decode_set_begin and nft_decode_set_end NFT_MSG_NEWSETELEM instead. Others are passed over.
+ * 0, -EBADMSG, -ENOMEM, -ENAMETOOLONG. */
 int nft_decode(struct nft_decoder *decoder, const struct nlmsghdr *message);
 
 /* Elements of this set follow. */

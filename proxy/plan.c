@@ -302,12 +302,22 @@ static void base_forward_check(struct plan *plan)
 
 	rule_vmap_frontend(plan, SET_NO_ENDPOINT_SERVICES);
 	nft_rule_match_set(rule(plan), NFT_FIELDS(daddr), SET_CLUSTER_IPS, false);
-	nft_rule_reject(&plan->rules, plan->config->family, NFT_REJECT_WITH_PORT_UNREACHABLE);
+	nft_rule_verdict(&plan->rules, NFT_RULE_GOTO, CHAIN_REJECT);
 	for (size_t i = 0; i < plan->config->service_cidr_count; i++) {
 		nft_rule_match_cidr(rule(plan), daddr, &plan->config->service_cidrs[i], false);
 		nft_rule_verdict(&plan->rules, NFT_RULE_DROP, NULL);
 	}
 	chain(plan, CHAIN_FORWARD_CHECK);
+}
+
+/* The kernel sends a host about one ICMP error a second (net.ipv4.icmp_ratelimit), then clients would hang where they should be
+ * refused; a TCP reset says the same to every connection. */
+static void base_reject_chain(struct plan *plan)
+{
+	nft_rule_match_u8(rule(plan), NFT_FIELD_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	nft_rule_reject(&plan->rules, plan->config->family, NFT_REJECT_WITH_TCP_RESET);
+	nft_rule_reject(rule(plan), plan->config->family, NFT_REJECT_WITH_PORT_UNREACHABLE);
+	chain(plan, CHAIN_REJECT);
 }
 
 static void base_rejects(struct plan *plan)
@@ -321,8 +331,7 @@ static void base_rejects(struct plan *plan)
 	    {"filter-output", CHAIN_FORWARD_CHECK, HOOK_OUTPUT},
 	};
 
-	nft_rule_reject(rule(plan), plan->config->family, NFT_REJECT_WITH_PORT_UNREACHABLE);
-	chain(plan, CHAIN_REJECT);
+	base_reject_chain(plan);
 	base_input_check(plan);
 	base_forward_check(plan);
 	for (size_t i = 0; i < ARRAY_LEN(hooks); i++) {

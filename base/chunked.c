@@ -7,7 +7,13 @@
 
 enum chunked_state {
 	SIZE,
-	EXTENSION,
+	EXTENSION, /* before its name */
+	EXTENSION_NAME,
+	EXTENSION_VALUE, /* before it */
+	EXTENSION_TOKEN,
+	EXTENSION_QUOTED,
+	EXTENSION_ESCAPED, /* behind the backslash in a quoted string */
+	EXTENSION_END,     /* behind a quoted string */
 	SIZE_LF,
 	DATA,
 	DATA_CR,
@@ -68,13 +74,49 @@ static const char *read_size(struct chunked *chunked, char c)
 	return NULL;
 }
 
-static const char *read_extension(struct chunked *chunked, char c)
+/* What may follow a name or value: the next extension, the end of the line. */
+static const char *end_extension(struct chunked *chunked, char c)
 {
-	if (c == '\r')
-		chunked->state = SIZE_LF;
-	else if (!is_text(c))
-		return "control octet in a chunk extension";
+	if (c != ';' && c != '\r')
+		return "bad chunk extension";
+	chunked->state = c == ';' ? EXTENSION : SIZE_LF;
 	return NULL;
+}
+
+/* ";" name [ "=" ( token / quoted-string ) ] (RFC 9112 section 7.1.1). */
+static const char *begin_extension(struct chunked *chunked, char c)
+{
+	chunked->state = EXTENSION_NAME;
+	return http_is_token_byte(c) ? NULL : "bad chunk extension";
+}
+
+static const char *read_extension_name(struct chunked *chunked, char c)
+{
+	if (c == '=')
+		chunked->state = EXTENSION_VALUE;
+	return c == '=' || http_is_token_byte(c) ? NULL : end_extension(chunked, c);
+}
+
+static const char *begin_extension_value(struct chunked *chunked, char c)
+{
+	chunked->state = c == '"' ? EXTENSION_QUOTED : EXTENSION_TOKEN;
+	return c == '"' || http_is_token_byte(c) ? NULL : "bad chunk extension";
+}
+
+static const char *read_extension_token(struct chunked *chunked, char c)
+{
+	return http_is_token_byte(c) ? NULL : end_extension(chunked, c);
+}
+
+static const char *read_extension_quoted(struct chunked *chunked, char c)
+{
+	if (chunked->state == EXTENSION_ESCAPED)
+		chunked->state = EXTENSION_QUOTED;
+	else if (c == '\\')
+		chunked->state = EXTENSION_ESCAPED;
+	else if (c == '"')
+		chunked->state = EXTENSION_END;
+	return is_text(c) ? NULL : "bad chunk extension";
 }
 
 static const char *expect(struct chunked *chunked, char c, char expected, enum chunked_state next,
@@ -105,6 +147,12 @@ static const char *begin_trailer(struct chunked *chunked, char c, struct buf *tr
 	return http_is_token_byte(c) ? NULL : "bad trailer field name";
 }
 
+/* Dropping these would do, but nobody sends them who means well. */
+static bool is_framing(enum http_name id)
+{
+	return id == HTTP_NAME_CONTENT_LENGTH || id == HTTP_NAME_TRANSFER_ENCODING;
+}
+
 static const char *read_trailer_name(struct chunked *chunked, char c, struct buf *trailers)
 {
 	struct str name = {chunked->name, chunked->name_bytes};
@@ -118,6 +166,8 @@ static const char *read_trailer_name(struct chunked *chunked, char c, struct buf
 	}
 	if (c != ':')
 		return "bad trailer field name";
+	if (is_framing(http_name_of(name)))
+		return "framing field in the trailer section";
 	chunked->state = TRAILER_VALUE;
 	chunked->keep_trailer = chunked->keep_trailer && http_name_may_trail(name);
 	if (chunked->keep_trailer) {
@@ -159,7 +209,18 @@ static const char *read_octet(struct chunked *chunked, char c, struct buf *trail
 	case SIZE:
 		return read_size(chunked, c);
 	case EXTENSION:
-		return read_extension(chunked, c);
+		return begin_extension(chunked, c);
+	case EXTENSION_NAME:
+		return read_extension_name(chunked, c);
+	case EXTENSION_VALUE:
+		return begin_extension_value(chunked, c);
+	case EXTENSION_TOKEN:
+		return read_extension_token(chunked, c);
+	case EXTENSION_QUOTED:
+	case EXTENSION_ESCAPED:
+		return read_extension_quoted(chunked, c);
+	case EXTENSION_END:
+		return end_extension(chunked, c);
 	case SIZE_LF:
 		return expect(chunked, c, '\n', chunked->left_bytes > 0 ? DATA : TRAILER,
 			      "bad end of a chunk size line");

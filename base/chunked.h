@@ -3,8 +3,8 @@
  * kept.
  *
  *     SIZE -> EXTENSION -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ...
- *                             | size 0
- *                             v
+ *                                 | size 0
+ *                                 v
  *     TRAILER -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER ... -> END_LF -> DONE */
 #ifndef BASE_CHUNKED_H
 #define BASE_CHUNKED_H

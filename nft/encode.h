@@ -48,7 +48,7 @@ int nft_encode(struct nft_batch *batch, struct nft_table_id table, const struct 
 void nft_batch_done(struct nft_batch *batch);
 
 /* Room for the largest message there is. */
-#define NFT_MESSAGE_MAX (96u * 1024)
+#define NFT_MESSAGE_MAX ((size_t)96 * 1024)
 
 /* The families' numbers in netfilter's messages. */
 uint8_t nft_family_number(int family);

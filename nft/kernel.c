@@ -316,22 +316,33 @@ static int delete_chains(struct nft_kernel *kernel, struct nft_table_id table, c
 	return result == 0 ? 0 : -EUCLEAN;
 }
 
+static int apply_parts(struct nft_kernel *kernel, struct nft_table_id table, const struct part *first,
+		       const struct part *second, size_t *ret_failed_op, struct err *err)
+{
+	size_t failed = 0;
+	bool busy;
+	int result = transact(kernel, table, &first->ops, &failed, &busy, err);
+
+	*ret_failed_op = first->index[failed];
+	if (result != 0)
+		return result;
+	result = delete_chains(kernel, table, &second->ops, &failed, err);
+	*ret_failed_op = second->index[failed];
+	return result;
+}
+
 static int apply_in_two(struct nft_kernel *kernel, struct nft_table_id table, const struct nft_ops *ops,
 			size_t *ret_failed_op, struct err *err)
 {
-	cleanup(part_done) struct part first = {0}, second = {0};
-	size_t failed = 0;
-	bool busy;
+	struct part first = {.index = NULL}, second = {.index = NULL};
 	int result;
 
-	if (part_of(ops, false, &first) != 0 || part_of(ops, true, &second) != 0)
-		return err_set(err, -ENOMEM, "nftables table %s: out of memory", table.name);
-	result = transact(kernel, table, &first.ops, &failed, &busy, err);
-	*ret_failed_op = first.index[failed];
-	if (result != 0)
-		return result;
-	result = delete_chains(kernel, table, &second.ops, &failed, err);
-	*ret_failed_op = second.index[failed];
+	if (part_of(ops, false, &first) == 0 && part_of(ops, true, &second) == 0)
+		result = apply_parts(kernel, table, &first, &second, ret_failed_op, err);
+	else
+		result = err_set(err, -ENOMEM, "nftables table %s: out of memory", table.name);
+	part_done(&first);
+	part_done(&second);
 	return result;
 }
 

@@ -5,8 +5,7 @@
 #include <linux/netlink.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include "base/cleanup.h"
+#include <unistd.h>
 
 static int describe(struct err *err, int code)
 {
@@ -15,22 +14,30 @@ static int describe(struct err *err, int code)
 	return err_set(err, code, "netlink socket: %s", strerror(-code));
 }
 
-int nft_socket_open(uint32_t groups, uint32_t *ret_port, struct err *err)
+static int bind_socket(int fd, uint32_t groups, uint32_t *ret_port)
 {
-	cleanup_close int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
 	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
 	socklen_t len = sizeof(address);
-	int opened;
+
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+		return -errno;
+	*ret_port = address.nl_pid;
+	return 0;
+}
+
+int nft_socket_open(uint32_t groups, uint32_t *ret_port, struct err *err)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
+	int result;
 
 	if (fd < 0)
 		return describe(err, -errno);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-	    getsockname(fd, (struct sockaddr *)&address, &len) != 0)
-		return describe(err, -errno);
-	*ret_port = address.nl_pid;
-	opened = fd;
-	fd = -1;
-	return opened;
+	result = bind_socket(fd, groups, ret_port);
+	if (result == 0)
+		return fd;
+	(void)close(fd);
+	return describe(err, result);
 }
 
 void nft_socket_receive_room(int fd, int bytes)

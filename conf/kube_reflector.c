@@ -364,6 +364,7 @@ static int send_get(struct kube_reflector *reflector, struct buf *path, bool wat
 	    .method = "GET",
 	    .path = buf_append_char(path, '\0') == 0 ? buf_head(path) : "",
 	    .watch = watch,
+	    .patient = true, /* our watchdog looks after it */
 	    .ops = ops,
 	    .ctx = reflector,
 	};

@@ -168,8 +168,10 @@ struct dns *dns_free(struct dns *dns)
 	for (struct dns_query *query = dns->queries; query; query = query->next)
 		query->fn = NULL;
 	ares_destroy(dns->channel); /* answers every open query with ARES_EDESTRUCTION */
-	while (dns->queries)
-		query_free(dns->queries);
+	for (struct dns_query *query = dns->queries, *next; query; query = next) {
+		next = query->next;
+		query_free(query);
+	}
 	ev_timer_stop(dns->loop, &dns->timeout);
 	free(dns);
 	return NULL;
@@ -206,7 +208,6 @@ static int code_of(int status)
 	}
 }
 
-/* c-ares answers an IPv4 literal to who asks for IPv6. */
 static bool is_wanted(const struct dns_query *query, const struct ip *ip)
 {
 	return query->family == AF_UNSPEC || query->family == ip->family;
@@ -224,6 +225,26 @@ static void take_address(struct dns_query *query, const struct ares_addrinfo_nod
 	query->ips[query->ip_count++] = addr.ip;
 }
 
+static void answered(struct dns_query *query, int code)
+{
+	query->code = code == 0 && query->ip_count == 0 ? -ENOENT : code;
+	query->answered = true;
+	ev_timer_start(query->dns->loop, &query->deliver);
+}
+
+/* c-ares would ask the name servers for some literals, which may be out of reach until we are done. */
+static bool answer_literal(struct dns_query *query, const char *name)
+{
+	struct ip ip;
+
+	if (ip_parse(str_of(name), &ip) < 0)
+		return false;
+	if (is_wanted(query, &ip))
+		query->ips[query->ip_count++] = ip;
+	answered(query, 0);
+	return true;
+}
+
 /* ares_addrinfo_callback; may run inside ares_getaddrinfo. */
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *result)
 {
@@ -235,9 +256,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		take_address(query, node);
 	if (result)
 		ares_freeaddrinfo(result);
-	query->code = status == ARES_SUCCESS && query->ip_count == 0 ? -ENOENT : code_of(status);
-	query->answered = true;
-	ev_timer_start(query->dns->loop, &query->deliver);
+	answered(query, code_of(status));
 }
 
 struct dns_query *dns_resolve(struct dns *dns, const char *name, int family, dns_fn *fn, void *ctx)
@@ -254,7 +273,8 @@ struct dns_query *dns_resolve(struct dns *dns, const char *name, int family, dns
 	dns->queries = query;
 	ev_timer_init(&query->deliver, on_deliver, 0, 0);
 	query->deliver.data = query;
-	ares_getaddrinfo(dns->channel, name, NULL, &hints, on_answer, query);
+	if (!answer_literal(query, name))
+		ares_getaddrinfo(dns->channel, name, NULL, &hints, on_answer, query);
 	plan_timeout(dns);
 	return query;
 }

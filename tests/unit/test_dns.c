@@ -228,6 +228,22 @@ static void names_and_literals_resolve_to_their_addresses(void **state)
 	}
 }
 
+static void literals_are_answered_without_asking_a_name_server(void **state)
+{
+	static const char *const literals[] = {"192.0.2.7", "2001:db8::7", "::ffff:192.0.2.7"};
+	static const int families[] = {AF_UNSPEC, AF_INET, AF_INET6};
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(literals) * ARRAY_LEN(families); i++) {
+		struct result result = {0};
+
+		assert_non_null(dns_resolve(fixture->dns, literals[i / ARRAY_LEN(families)],
+					    families[i % ARRAY_LEN(families)], on_result, &result));
+		wait_for(fixture, &result.calls);
+	}
+	assert_int_equal(fixture->queries, 0);
+}
+
 static void a_failing_name_server_is_no_statement_about_the_name(void **state)
 {
 	struct fixture *fixture = *state;
@@ -297,6 +313,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(names_and_literals_resolve_to_their_addresses, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(literals_are_answered_without_asking_a_name_server, set_up,
+					    tear_down),
 	    cmocka_unit_test_setup_teardown(a_failing_name_server_is_no_statement_about_the_name, set_up,
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(many_questions_are_answered_each_to_its_asker, set_up, tear_down),

@@ -201,14 +201,10 @@ static void add_path(struct builder *builder, const struct build_ingress *claim,
 		     size_t rule, size_t index)
 {
 	const struct ingress_path *path = &claim->object->rules[rule].paths[index];
-	bool may_be_empty = path->type == PATH_IMPLEMENTATION_SPECIFIC;
 	char field[FIELD_BYTES];
 
 	(void)snprintf(field, sizeof(field), "spec.rules[%zu].http.paths[%zu]", rule, index);
-	if (path->path[0] != '/' && !(path->path[0] == '\0' && may_be_empty))
-		found(builder, claim, field, "the path does not begin with a slash; ignored");
-	else
-		add_route(builder, claim, policy, str_of(path->path), path->type, &path->backend, field);
+	add_route(builder, claim, policy, str_of(path->path), path->type, &path->backend, field);
 }
 
 static bool speaks_of(const struct builder *builder, const struct ingress_rule *rule)
@@ -276,13 +272,13 @@ static bool lists_host(const struct ingress_tls *tls, const char *host)
 	return false;
 }
 
+/* NULL without *ret_why when no Secret is named. */
 static const struct certificate *certificate_of(const struct builder *builder,
 						const struct build_ingress *claim, size_t entry,
 						const char **ret_why)
 {
 	const char *secret = claim->object->tls[entry].secret_name;
 
-	*ret_why = "no secretName";
 	return secret[0]
 		   ? builder->env->certificate(builder->env->ctx, claim->object->meta.ns, secret, ret_why)
 		   : NULL;
@@ -300,27 +296,37 @@ static void warn_of_time(const struct builder *builder, const struct build_ingre
 		      claim->object->meta.ns, claim->object->tls[entry].secret_name, problem);
 }
 
+static void explain_default(const struct builder *builder, const struct build_ingress *claim, size_t entry,
+			    const struct certificate *certificate, const char *why)
+{
+	const char *ns = claim->object->meta.ns, *secret = claim->object->tls[entry].secret_name;
+	char field[FIELD_BYTES];
+
+	(void)snprintf(field, sizeof(field), "spec.tls[%zu].secretName", entry);
+	if (certificate)
+		found(builder, claim, field,
+		      "the certificate of Secret %s/%s does not cover %s; the default certificate is served",
+		      ns, secret, builder->name);
+	else if (secret[0])
+		found(builder, claim, field, "Secret %s/%s %s; the default certificate is served for %s", ns,
+		      secret, why, builder->name);
+	else
+		found(builder, claim, field, "no Secret is named; the default certificate is served for %s",
+		      builder->name);
+}
+
 /* The certificate of the entry that lists the host. */
 static const struct certificate *listed_certificate(const struct builder *builder,
 						    const struct build_ingress *claim, size_t entry)
 {
-	const char *why, *secret = claim->object->tls[entry].secret_name;
+	const char *why = NULL;
 	const struct certificate *certificate = certificate_of(builder, claim, entry, &why);
-	char field[FIELD_BYTES];
 
-	(void)snprintf(field, sizeof(field), "spec.tls[%zu].secretName", entry);
 	if (certificate && certificate_covers(certificate, str_of(builder->name))) {
 		warn_of_time(builder, claim, entry, certificate);
 		return certificate;
 	}
-	if (certificate)
-		found(builder, claim, field,
-		      "the certificate of Secret %s/%s does not cover %s; the default certificate is served",
-		      claim->object->meta.ns, secret, builder->name);
-	else
-		found(builder, claim, field, "%s%s%s%s%s; the default certificate is served for %s",
-		      secret[0] ? "Secret " : "", secret[0] ? claim->object->meta.ns : "",
-		      secret[0] ? "/" : "", secret, why, builder->name);
+	explain_default(builder, claim, entry, certificate, why);
 	return NULL;
 }
 

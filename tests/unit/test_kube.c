@@ -851,6 +851,10 @@ static void only_what_is_needed_is_asked_for(void **state)
 	    .namespace_only = "shop",
 	};
 
+	fake_say(
+	    world->fake,
+	    (struct fake_step){
+		.match = STREAM, .status = 200, .body = initial_end("9"), .streamed = true, .forever = true});
 	start_with(world, &needs);
 	await(world, fake_count(world->fake, "GET ") == 5);
 	assert_int_equal(fake_count(world->fake, "/api/v1/namespaces/shop/services?"), 1);

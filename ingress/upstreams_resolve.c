@@ -188,7 +188,8 @@ static void resolve_endpoints(struct resolver *resolver, const struct service_po
 		add_all(resolver, port, number, LEAVING);
 	if (resolver->refused)
 		explain(resolver,
-			"Service %s/%s: %u endpoint addresses are loopback, link-local or multicast; ignored",
+			"Service %s/%s: endpoint addresses that are loopback, link-local or multicast are "
+			"ignored: %u",
 			resolver->input->ns, resolver->input->name, resolver->refused);
 }
 

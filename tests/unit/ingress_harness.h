@@ -28,7 +28,8 @@ static void yaml_complaint(void *ctx, const struct decode_complaint *complaint)
 	char text[512];
 
 	(void)ctx;
-	fail_msg("%s", decode_complaint_text(complaint, text, sizeof(text)));
+	if (complaint->severity == DECODE_ERROR)
+		fail_msg("%s", decode_complaint_text(complaint, text, sizeof(text)));
 }
 
 /* Puts what the text says into the store; settles nothing. */

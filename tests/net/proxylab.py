@@ -185,7 +185,10 @@ class ProxyLab(netlab.Lab):
     # ---- what is in force ----
 
     def ruleset(self):
-        return self.node.run("nft list ruleset")
+        """Both tables of fairlead as text; "" for one that is not there."""
+        tables = self.node.run("nft list tables").splitlines()
+        return "".join(self.node.run(f"nft list table {family} fairlead") for family in ("ip", "ip6")
+                       if f"table {family} fairlead" in tables)
 
     def transactions(self):
         metrics = self.fairlead.metrics()

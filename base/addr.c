@@ -124,7 +124,7 @@ int endpoint_addr_parse(struct str text, struct endpoint_addr *ret)
 	return 0;
 }
 
-static uint16_t ipv6_group(const struct ip *ip, unsigned index)
+static uint16_t ipv6_group(const struct ip *ip, size_t index)
 {
 	return (uint16_t)(ip->bytes[2 * index] << 8 | ip->bytes[2 * index + 1]);
 }

@@ -1,8 +1,8 @@
-/* The chunked transfer coding (RFC 9112 section 7.1), read strictly: sizes are hexadecimal digits and nothing
- * else, every line ends with CR LF, extensions are skipped within a limit, trailers are checked and may be
- * kept.
+/* The chunked transfer coding (RFC 9112 section 7.1), read strictly: sizes are hexadecimal digits and nothing else,
+ * every line ends with CR LF, extensions are well-formed, without white space, and dropped. Trailers are checked and
+ * may be kept; those that frame a message are refused.
  *
- *     SIZE -> EXTENSION -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ...
+ *     SIZE -> EXTENSION ... -> SIZE_LF -> DATA -> DATA_CR -> DATA_LF -> SIZE ...
  *                                 | size 0
  *                                 v
  *     TRAILER -> TRAILER_NAME -> TRAILER_VALUE -> TRAILER_LF -> TRAILER ... -> END_LF -> DONE */

@@ -9,8 +9,8 @@
  *     http1_init -> http1_head (until > 0) -> http1_body (until done) -> http1_next -> http1_head ...
  *
  * Invariants
- *  1. All slices in `struct http_head` point into the caller's bytes and are good as long as those are (the
- * path of an absolute-form target without one is a constant).
+ *  1. All slices in `struct http_head` point into the caller's bytes and are good as long as those are (but the
+ *     path of an absolute-form target that has none: a constant).
  *  2. Exactly one of: no body, length known, chunked, until close (responses only) -> enum http_framing.
  *  3. After an error the parser refuses everything; the connection must close after the answer.
  *  4. Never allocates; a struct http1 is a plain value, moved freely between calls.
@@ -83,11 +83,12 @@ struct http_field {
 struct http_head {
 	struct str method, target; /* requests; target as received */
 	struct str scheme;         /* requests: of an absolute-form target, "http" or "https" in any case */
-	struct str host; /* requests: authority without userinfo: from Host or the absolute-form target;
-			    p == NULL when an HTTP/1.0 request names none */
-	struct str path, query; /* requests: target split at '?'; query without it, p == NULL if there is
-				   none; path "*" for the asterisk form, p == NULL with CONNECT */
-	unsigned status;        /* responses */
+	/* Requests: the authority, from Host or the absolute-form target; p == NULL when an HTTP/1.0 request names none. */
+	struct str host;
+	/* Requests: the target split at '?'; query without it, p == NULL if there is none; path "*" for the asterisk form,
+	 * p == NULL with CONNECT. */
+	struct str path, query;
+	unsigned status; /* responses */
 	struct str reason;
 	uint8_t version_minor; /* HTTP/1.x */
 	enum http_framing framing;

@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
-
 #define REQUEST_TIMEOUT_S 5.0
 #define IDLE_TIMEOUT_S    30.0
 #define LINGER_TIMEOUT_S  1.0
@@ -311,16 +309,13 @@ static void connection_open(struct httpd *httpd, int fd)
 
 static bool close_oldest_idle(struct httpd *httpd)
 {
-	struct connection *connection;
+	struct connection *connection = TAILQ_FIRST(&httpd->connections);
 
-	TAILQ_FOREACH(connection, &httpd->connections, link)
-	{
-		if (is_idle(connection)) {
-			connection_close(connection);
-			return true;
-		}
-	}
-	return false;
+	while (connection && !is_idle(connection))
+		connection = TAILQ_NEXT(connection, link);
+	if (connection)
+		connection_close(connection);
+	return connection != NULL;
 }
 
 static void pause_accepting(struct httpd *httpd)
@@ -360,26 +355,34 @@ static void on_accept(struct ev_loop *loop, ev_io *io, int events)
 
 /* ---- The public side ---- */
 
-/* For all addresses one socket serves both families, unless the kernel has no IPv6. */
-static int open_listener(const struct endpoint_addr *addr)
+static int bind_and_listen(int fd, const struct endpoint_addr *addr)
 {
-	struct endpoint_addr ipv4_any = {.ip = {.family = AF_INET}, .port = addr->port};
 	struct sockaddr_storage storage;
 	socklen_t len = endpoint_addr_to_sockaddr(addr, &storage);
 	int yes = 1, ipv6_only = addr->ip.family == AF_INET6;
-	cleanup_close int fd = socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int opened;
 
-	if (fd < 0)
-		return errno == EAFNOSUPPORT && addr->ip.family == 0 ? open_listener(&ipv4_any) : -errno;
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	if (storage.ss_family == AF_INET6)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, sizeof(ipv6_only));
 	if (bind(fd, (const struct sockaddr *)&storage, len) != 0 || listen(fd, SOMAXCONN) != 0)
 		return -errno;
-	opened = fd;
-	fd = -1;
-	return opened;
+	return 0;
+}
+
+/* For all addresses one socket serves both families, unless the kernel has no IPv6. */
+static int open_listener(const struct endpoint_addr *addr)
+{
+	struct endpoint_addr ipv4_any = {.ip = {.family = AF_INET}, .port = addr->port};
+	int family = addr->ip.family == AF_INET ? AF_INET : AF_INET6;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return errno == EAFNOSUPPORT && addr->ip.family == 0 ? open_listener(&ipv4_any) : -errno;
+	r = bind_and_listen(fd, addr);
+	if (r == 0)
+		return fd;
+	(void)close(fd);
+	return r;
 }
 
 struct httpd *httpd_listen(struct ev_loop *loop, const struct endpoint_addr *addr, httpd_fn *fn, void *ctx,
@@ -412,8 +415,11 @@ struct httpd *httpd_free(struct httpd *httpd)
 {
 	if (!httpd)
 		return NULL;
-	while (!TAILQ_EMPTY(&httpd->connections))
-		connection_close(TAILQ_FIRST(&httpd->connections));
+	for (struct connection *connection = TAILQ_FIRST(&httpd->connections), *next; connection;
+	     connection = next) {
+		next = TAILQ_NEXT(connection, link);
+		connection_close(connection);
+	}
 	ev_io_stop(httpd->loop, &httpd->accept);
 	ev_timer_stop(httpd->loop, &httpd->accept_again);
 	(void)close(httpd->fd);

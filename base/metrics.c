@@ -67,6 +67,8 @@ struct metrics *metrics_new(void)
 
 static struct metric *metric_free(struct metric *metric)
 {
+	if (!metric)
+		return NULL;
 	free(metric->labels);
 	free(metric->bounds);
 	free(metric->buckets);
@@ -91,7 +93,6 @@ static struct family *family_free(struct family *family)
 	return NULL;
 }
 
-DEFINE_CLEANUP(struct metric *, metric_free)
 DEFINE_CLEANUP(struct family *, family_free)
 
 struct metrics *metrics_free(struct metrics *metrics)
@@ -136,30 +137,37 @@ static struct family *family_get(struct metrics *metrics, const char *name, cons
 	return TAKE(family);
 }
 
+static int metric_set_bounds(struct metric *metric, const double *bounds, size_t bound_count)
+{
+	metric->bounds = calloc(bound_count + 1, sizeof(*metric->bounds));
+	metric->buckets = calloc(bound_count + 1, sizeof(*metric->buckets));
+	if (!metric->bounds || !metric->buckets)
+		return -ENOMEM;
+	for (size_t i = 0; i < bound_count; i++)
+		metric->bounds[i] = bounds[i];
+	metric->bound_count = bound_count;
+	return 0;
+}
+
+static int metric_init(struct metric *metric, struct family *family, const char *labels)
+{
+	metric->labels = str_dup(str_of(labels));
+	if (!metric->labels)
+		return -ENOMEM;
+	return map_set(&family->metrics_by_labels, str_of(labels), metric, NULL);
+}
+
 static struct metric *metric_new(struct family *family, const char *labels, const double *bounds,
 				 size_t bound_count)
 {
-	cleanup(metric_free_p) struct metric *metric = calloc(1, sizeof(*metric));
+	struct metric *metric = calloc(1, sizeof(*metric));
 
-	if (!metric)
-		return NULL;
-	metric->labels = str_dup(str_of(labels));
-	if (!metric->labels)
-		return NULL;
-	if (family->type == METRIC_HISTOGRAM) {
-		metric->bounds = calloc(bound_count + 1, sizeof(*metric->bounds));
-		metric->buckets = calloc(bound_count + 1, sizeof(*metric->buckets));
-		if (!metric->bounds || !metric->buckets)
-			return NULL;
-		for (size_t i = 0; i < bound_count; i++)
-			metric->bounds[i] = bounds[i];
-		metric->bound_count = bound_count;
-	}
-	if (map_set(&family->metrics_by_labels, str_of(labels), metric, NULL) != 0)
-		return NULL;
+	if (!metric || metric_set_bounds(metric, bounds, bound_count) != 0 ||
+	    metric_init(metric, family, labels) != 0)
+		return metric_free(metric);
 	*family->last_next = metric;
 	family->last_next = &metric->next;
-	return TAKE(metric);
+	return metric;
 }
 
 static struct metric *metric_get(struct family *family, const char *labels, const double *bounds,

@@ -450,12 +450,10 @@ static void start(struct stream *stream, double connect_timeout_s)
 	ev_timer_start(stream->loop, &stream->timer);
 }
 
-DEFINE_CLEANUP(struct stream *, stream_free)
-
 struct stream *stream_connect(struct ev_loop *loop, const struct stream_options *options, stream_fn *fn,
 			      void *ctx, struct err *err)
 {
-	cleanup(stream_free_p) struct stream *stream = calloc(1, sizeof(*stream));
+	struct stream *stream = calloc(1, sizeof(*stream));
 
 	if (!stream) {
 		(void)err_set(err, -ENOMEM, "out of memory");
@@ -469,9 +467,9 @@ struct stream *stream_connect(struct ev_loop *loop, const struct stream_options 
 	stream->input_max_bytes =
 	    options->input_max_bytes > 0 ? options->input_max_bytes : INPUT_MAX_BYTES_DEFAULT;
 	if (open_socket(stream, err) != 0 || (options->tls && tls_prepare(stream, options, err) != 0))
-		return NULL;
+		return stream_free(stream);
 	start(stream, options->connect_timeout_s);
-	return TAKE(stream);
+	return stream;
 }
 
 struct stream *stream_free(struct stream *stream)

@@ -456,7 +456,10 @@ static int create_parts(struct ingress_controller *controller, struct ev_loop *l
 	hosts_config.upstreams = controller->upstreams;
 	controller->hosts = hosts_new(&hosts_config);
 	controller->draft = draft_new(&controller->settings, NULL);
-	return controller->hosts && controller->draft ? 0 : err_set(err, -ENOMEM, "out of memory");
+	if (!controller->hosts || !controller->draft ||
+	    draft_set_default_upstream(controller->draft, hosts_config.default_upstream))
+		return err_set(err, -ENOMEM, "out of memory");
+	return 0;
 }
 
 static void register_metrics(struct ingress_controller *controller, struct metrics *metrics)

@@ -21,6 +21,7 @@ struct picture {
 
 struct draft {
 	struct picture picture;
+	uint32_t default_upstream;
 };
 
 struct snapshot {
@@ -115,7 +116,7 @@ static void picture_done(struct picture *picture)
 	SSL_CTX_free(picture->default_certificate);
 }
 
-/* *ret is all zeroes but for the ops; picture_done it also after a failure. */
+/* *ret is all zeroes before; picture_done it also after a failure. */
 static int picture_copy(const struct picture *from, struct picture *ret)
 {
 	if (table_copy(&from->hosts, &ret->hosts) || table_copy(&from->upstreams, &ret->upstreams) ||
@@ -130,7 +131,17 @@ static int picture_copy(const struct picture *from, struct picture *ret)
 
 static int put_empty_catch_all(struct draft *draft)
 {
-	return draft_put_host(draft, host_new(CATCH_ALL, false, NULL, 0, NULL));
+	struct route fallback = {.path = "/",
+				 .type = PATH_PREFIX,
+				 .ns = "",
+				 .ingress = "",
+				 .service = "",
+				 .port = "",
+				 .auth_realm = ""};
+
+	fallback.upstream_id = draft->default_upstream;
+	route_set_defaults(&fallback, &draft->picture.settings);
+	return draft_put_host(draft, host_new(CATCH_ALL, false, NULL, 0, &fallback));
 }
 
 struct draft *draft_new(const struct ingress_settings *settings, SSL_CTX *default_certificate)
@@ -160,6 +171,14 @@ struct draft *draft_free(struct draft *draft)
 void draft_set_settings(struct draft *draft, const struct ingress_settings *settings)
 {
 	draft->picture.settings = *settings;
+}
+
+int draft_set_default_upstream(struct draft *draft, uint32_t upstream_id)
+{
+	const struct host *present = draft_host(draft, CATCH_ALL);
+
+	draft->default_upstream = upstream_id;
+	return present->route_count ? 0 : put_empty_catch_all(draft);
 }
 
 void draft_set_default_certificate(struct draft *draft, SSL_CTX *default_certificate)

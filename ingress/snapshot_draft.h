@@ -32,6 +32,10 @@ struct draft *draft_free(struct draft *draft); /* NULL allowed; returns NULL */
 void draft_set_settings(struct draft *draft, const struct ingress_settings *settings);
 void draft_set_default_certificate(struct draft *draft, SSL_CTX *default_certificate); /* takes a reference */
 
+/* Where requests for hosts that nobody named go, as long as no "_" was put; UPSTREAM_NONE (the default): the built-in 404.
+ * 0 or -ENOMEM. */
+int draft_set_default_upstream(struct draft *draft, uint32_t upstream_id);
+
 /* The puts take over the caller's reference, also on failure; NULL is taken for a failed new. They replace
  * what has the same name or id. 0 or -ENOMEM. */
 int draft_put_host(struct draft *draft, struct host *host);

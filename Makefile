@@ -195,7 +195,7 @@ cppcheck:
 	@mkdir -p $(BUILD)/cppcheck
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 --inline-suppr \
 		--suppress=missingIncludeSystem --suppress=unknownMacro --cppcheck-build-dir=$(BUILD)/cppcheck \
-		--check-level=normal -D_GNU_SOURCE -DFAIRLEAD_VERSION='"x"' -I. $(SOURCES) 2>&1 | (! grep .)
+		-D_GNU_SOURCE -DFAIRLEAD_VERSION='"x"' -I. $(SOURCES) 2>&1 | (! grep .)
 
 # ---- set-up, demo, install ----
 

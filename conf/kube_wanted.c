@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "conf/kube_backoff.h"
 #include "conf/kube_item.h"
+#include "conf/names.h"
 
 #define KEY_MAX_BYTES    600 /* kind, namespace and name: 2 + 63 + 253 in any valid object */
 #define ANSWER_MAX_BYTES (16u << 20)
@@ -61,6 +62,12 @@ static struct str want_key(enum kind kind, const char *ns, const char *name,
 {
 	snprintf(buffer, KEY_MAX_BYTES, "%d/%s/%s", (int)kind, ns, name);
 	return str_of(buffer);
+}
+
+/* What no object can be called is not asked for: some such names are paths to other things. */
+static bool is_possible(const char *ns, const char *name)
+{
+	return name_is_label(str_of(ns)) && name_is_subdomain(str_of(name));
 }
 
 static void delete_from_store(struct want *want)
@@ -393,6 +400,8 @@ int kube_wanted_add(struct kube_wanted *wanted, enum kind kind, const char *ns, 
 	struct str key = want_key(kind, ns, name, buffer);
 	struct want *want = map_get(&wanted->wants, key);
 
+	if (!is_possible(ns, name))
+		return 0;
 	if (want) {
 		want->count++;
 		return 0;
@@ -464,7 +473,7 @@ bool kube_wanted_known(const struct kube_wanted *wanted, enum kind kind, const c
 	char buffer[KEY_MAX_BYTES];
 	const struct want *want = map_get(&wanted->wants, want_key(kind, ns, name, buffer));
 
-	return want && want->known;
+	return !is_possible(ns, name) || (want && want->known);
 }
 
 bool kube_wanted_busy(const struct kube_wanted *wanted)

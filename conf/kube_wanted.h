@@ -13,7 +13,8 @@
  *
  * Invariants
  *  1. An object is known once the server has answered about it: with it, with 404, or with 403 (logged).
- *  2. After kube_wanted_remove its object leaves the store from the loop, never inside the call. */
+ *  2. What no object can be called is known to be absent, and never asked for.
+ *  3. After kube_wanted_remove its object leaves the store from the loop, never inside the call. */
 #ifndef CONF_KUBE_WANTED_H
 #define CONF_KUBE_WANTED_H
 

@@ -50,10 +50,26 @@ struct fake_api {
 	struct fake_request requests[FAKE_REQUESTS_MAX];
 	size_t request_count;
 	char *required;
-	char *ca;
+	char *ca, *key;
 };
 
 /* ---- certificates ---- */
+
+static int accept_any(int good, X509_STORE_CTX *ctx)
+{
+	(void)good, (void)ctx;
+	return 1;
+}
+
+static char *take_text(BIO *bio)
+{
+	char *text;
+	long len = BIO_get_mem_data(bio, &text);
+	char *copy = str_dup((struct str){text, (size_t)len});
+
+	BIO_free(bio);
+	return copy;
+}
 
 static void make_identity(struct fake_api *fake)
 {
@@ -79,12 +95,12 @@ static void make_identity(struct fake_api *fake)
 	fake->tls = SSL_CTX_new(TLS_server_method());
 	assert_int_equal(SSL_CTX_use_certificate(fake->tls, certificate), 1);
 	assert_int_equal(SSL_CTX_use_PrivateKey(fake->tls, key), 1);
+	SSL_CTX_set_verify(fake->tls, SSL_VERIFY_PEER, accept_any);
 	PEM_write_bio_X509(pem, certificate);
-	char *text;
-	long len = BIO_get_mem_data(pem, &text);
-
-	fake->ca = str_dup((struct str){text, (size_t)len});
-	BIO_free(pem);
+	fake->ca = take_text(pem);
+	pem = BIO_new(BIO_s_mem());
+	PEM_write_bio_PrivateKey(pem, key, NULL, NULL, 0, NULL, NULL);
+	fake->key = take_text(pem);
 	X509_free(certificate);
 	EVP_PKEY_free(key);
 }
@@ -258,6 +274,10 @@ static void note_request(struct connection *connection, const char *line, const 
 	    .at = ev_now(fake->loop),
 	    .connection = connection->number,
 	};
+	X509 *peer = SSL_get1_peer_certificate(connection->ssl);
+
+	fake->requests[fake->request_count - 1].certified = peer != NULL;
+	X509_free(peer);
 	free(connection->line);
 	connection->line = str_dup(str_of(line));
 }
@@ -459,6 +479,7 @@ struct fake_api *fake_api_stop(struct fake_api *fake)
 	SSL_CTX_free(fake->tls);
 	free(fake->required);
 	free(fake->ca);
+	free(fake->key);
 	free(fake);
 	return NULL;
 }
@@ -546,6 +567,11 @@ unsigned fake_open_streams(const struct fake_api *fake)
 uint16_t fake_port(const struct fake_api *fake)
 {
 	return fake->port;
+}
+
+const char *fake_key(const struct fake_api *fake)
+{
+	return fake->key;
 }
 
 const char *fake_ca(const struct fake_api *fake)

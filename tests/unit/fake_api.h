@@ -41,6 +41,7 @@ struct fake_request {
 	char *line;          /* "GET /api/v1/services?limit=500" */
 	char *authorization; /* "" when absent */
 	char *body;
+	bool certified; /* with a client certificate */
 	ev_tstamp at;
 	unsigned connection; /* its number, from 1 */
 };
@@ -70,7 +71,8 @@ unsigned fake_connections(const struct fake_api *fake); /* accepted so far */
 unsigned fake_open_streams(const struct fake_api *fake);
 
 uint16_t fake_port(const struct fake_api *fake);
-const char *fake_ca(const struct fake_api *fake); /* PEM */
+const char *fake_ca(const struct fake_api *fake);  /* PEM: its certificate, its own authority */
+const char *fake_key(const struct fake_api *fake); /* PEM: that certificate's key */
 
 /* A kubeconfig for it; user: the fields of the user's entry as flow YAML, "{token: x}". */
 struct kube_config *fake_kubeconfig(const struct fake_api *fake, const char *user);

@@ -985,6 +985,21 @@ static void a_secret_we_may_not_read_is_known_and_asked_for_again(void **state)
 	await(world, store_count(world->store, KIND_SECRET) == 0);
 }
 
+static void names_no_secret_can_have_are_known_and_never_asked_for(void **state)
+{
+	static const char *const names[] = {"", "..", "a/b", "../configmaps/x", "A", "a?watch=1"};
+	struct world *world = *state;
+
+	start(world, 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(source_want(world->source, KIND_SECRET, "shop", names[i]), 0);
+		assert_true(knows(world, names[i]));
+		source_unwant(world->source, KIND_SECRET, "shop", names[i]);
+	}
+	run_for(world, 0.05);
+	assert_int_equal(fake_count(world->fake, ""), 0);
+}
+
 static void an_answer_that_is_none_leaves_it_unknown(void **state)
 {
 	struct world *world = *state;
@@ -1096,6 +1111,7 @@ int main(void)
 	    test(absence_is_known_and_seen_to_end),
 	    test(a_secret_that_went_while_nobody_looked_goes_with_the_list),
 	    test(a_secret_we_may_not_read_is_known_and_asked_for_again),
+	    test(names_no_secret_can_have_are_known_and_never_asked_for),
 	    test(an_answer_that_is_none_leaves_it_unknown),
 	    test(beyond_the_watches_allowed_secrets_are_polled),
 	    test(a_crowd_of_first_answers_is_settled_in_few_goes),

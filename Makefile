@@ -93,13 +93,13 @@ $(BUILD)/fuzz/%.o: %.c $(BUILD)/flags
 # Somebody else's sources are compiled without our warnings.
 $(BUILD)/obj/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LLHTTP_CFLAGS) $(HARDENING) $(OPTIMISE) -w -c -o $@ $<
+	$(Q)$(CC) $(LLHTTP_CFLAGS) -DLLHTTP_STRICT_MODE=1 $(HARDENING) $(OPTIMISE) -w -c -o $@ $<
 $(BUILD)/san/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LLHTTP_CFLAGS) $(SANITIZE) -w -c -o $@ $<
+	$(Q)$(CC) $(LLHTTP_CFLAGS) -DLLHTTP_STRICT_MODE=1 $(SANITIZE) -w -c -o $@ $<
 $(BUILD)/fuzz/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(LLHTTP_CFLAGS) $(FUZZING) -w -c -o $@ $<
+	$(Q)$(CLANG) $(LLHTTP_CFLAGS) -DLLHTTP_STRICT_MODE=1 $(FUZZING) -w -c -o $@ $<
 
 # Rebuilds everything when compiler or flags change.
 $(BUILD)/flags: FORCE

@@ -116,6 +116,7 @@ class Run:
     def __init__(self, fairlead: pathlib.Path, services: int, endpoints: int, folder: pathlib.Path):
         self.services, self.endpoints, self.folder = services, endpoints, folder
         self.addresses = {}
+        self.next_pod = services * endpoints + 1000
         rest = []
         for index in range(services):
             self.addresses[index] = [pod_ip(index * endpoints + number + 1) for number in range(endpoints)]
@@ -155,7 +156,8 @@ class Run:
         for number in range(count):
             index = number % EDITED_SERVICES
             addresses = self.addresses[index]
-            fresh = pod_ip(self.services * self.endpoints + 1000 + number)
+            self.next_pod += 1
+            fresh = pod_ip(self.next_pod)
             self.addresses[index] = addresses + [fresh] if grow else addresses[:-1] + [fresh]
             times.append(self.timed_change(self.folder / f"a-{index:04}.json",
                                            [service(index), endpoint_slice(index, self.addresses[index])]))

@@ -2,8 +2,10 @@
  * objects of its Service (service-proxy contract rows 8, 9, 24, 25, 26).
  *
  *     every endpoint of the port's name, protocol and family, duplicates merged (row 9)
- *       cluster set: the ready ones, narrowed by topology hints (row 26); if none is ready, serving ones that
- * end local set:   the ready ones on this node; if none is ready there, serving ones that end there (row 24)
+ *         cluster set: the ready ones, narrowed by topology hints (row 26);
+ *                      if none is ready, those that serve while they end
+ *         local set:   the ready ones on this node;
+ *                      if none is ready there, those that serve there while they end (row 24)
  *
  * Invariants
  *  1. Sets are ordered by the text form of ip:port and hold no duplicates.

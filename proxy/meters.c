@@ -64,6 +64,9 @@ void meters_init(struct meters *meters, struct metrics *metrics)
 	meters->event_to_rule_seconds =
 	    histogram(metrics, "fairlead_proxy_event_to_rule_seconds",
 		      "From hearing of a change to the rules for it in force.", "", 0.0001);
+	meters->first_sync_seconds =
+	    metrics_gauge(metrics, "fairlead_proxy_first_sync_seconds",
+			  "From the first complete lists to the rules for them in force.", "");
 	meters->conntrack_seconds = histogram(metrics, "kubeproxy_conntrack_reconciler_sync_duration_seconds",
 					      "Time of one sweep over the UDP connections.", "", 0.001);
 	meters->conntrack_deleted =

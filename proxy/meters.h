@@ -13,7 +13,7 @@ struct meters {
 	struct metric *services[TABLE_COUNT], *endpoints[TABLE_COUNT], *slots[TABLE_COUNT];
 	struct metric *transactions[TABLE_COUNT], *operations[TABLE_COUNT];
 	struct table_figures shown[TABLE_COUNT]; /* what the counters hold already */
-	struct metric *repairs, *event_to_rule_seconds;
+	struct metric *repairs, *event_to_rule_seconds, *first_sync_seconds;
 	struct metric *conntrack_seconds, *conntrack_deleted, *conntrack_deleted_kube;
 };
 

@@ -27,7 +27,6 @@ enum { PRIORITY_DSTNAT = -100, PRIORITY_FILTER = 0, PRIORITY_SRCNAT = 100 };
 #define SET_MASQUERADE_NODEPORTS  "masquerade-nodeports"
 #define SET_CLUSTER_IPS           "cluster-ips"
 #define SET_HAIRPIN               "hairpin-connections"
-#define CHAIN_DISPATCH            "dispatch"
 #define CHAIN_SERVICES            "services"
 #define CHAIN_FIREWALL_CHECK      "firewall-check"
 #define CHAIN_INPUT_CHECK         "input-check"
@@ -40,6 +39,8 @@ enum { PRIORITY_DSTNAT = -100, PRIORITY_FILTER = 0, PRIORITY_SRCNAT = 100 };
 
 static const uint8_t protocol_numbers[] = {
     [PROTOCOL_TCP] = IPPROTO_TCP, [PROTOCOL_UDP] = IPPROTO_UDP, [PROTOCOL_SCTP] = IPPROTO_SCTP};
+static const char *const dispatch_chains[] = {
+    [PROTOCOL_TCP] = "dispatch-tcp", [PROTOCOL_UDP] = "dispatch-udp", [PROTOCOL_SCTP] = "dispatch-sctp"};
 #define PROTOCOL_COUNT 3
 
 /* A plan being written. */
@@ -178,8 +179,8 @@ static void base_dispatch(struct plan *plan)
 		(void)nft_rule_load(rules, 0, NFT_FIELD_PRIORITY);
 		nft_rule_lookup_map(rules, PLAN_SET_ENDPOINTS, 0, 0);
 		nft_rule_dnat(rules, plan->config->family, 0, port_register);
+		chain(plan, dispatch_chains[i]);
 	}
-	chain(plan, CHAIN_DISPATCH);
 }
 
 static void base_services(struct plan *plan)
@@ -431,7 +432,7 @@ static void port_set(struct plan *plan, const struct service_port_state *port, e
 	else
 		(void)nft_rule_numgen(&plan->rules, 0, NFT_NG_INCREMENTAL, (uint32_t)set->count, range.base);
 	nft_rule_meta_set(&plan->rules, NFT_FIELD_PRIORITY, 0);
-	nft_rule_verdict(&plan->rules, NFT_RULE_GOTO, CHAIN_DISPATCH);
+	nft_rule_verdict(&plan->rules, NFT_RULE_GOTO, dispatch_chains[port->protocol]);
 	chain(plan, chain_name);
 }
 

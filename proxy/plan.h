@@ -1,26 +1,33 @@
-/* From states to rules: pure functions that write fragments of one family's table (nft/ruleset.h). The whole
- * table is the base and the fragments of all services; no two fragments hold the same item (claims see to
- * that).
+/* From states to rules: pure functions that write fragments of one family's table (nft/ruleset.h). The whole table is
+ * the base and the fragments of all services; no two fragments hold the same item (claims see to that).
  *
- *     prerouting, output (nat)   firewall-check: source ranges of load-balancer addresses      -> drop
- *                                services:  daddr . proto . dport in service-ips               -> svc-, loc-,
- * ext-... local address that serves node ports: nodeports    -> svc-, ext-... svc-NS/NAME/PORT: priority =
- * round robin over the slots        -> dispatch dispatch:  dnat to endpoints[priority] input, forward, output
- * new connections to frontends without endpoints                -> reject or drop (filter) other ports of
- * cluster IPs -> reject; unused service addresses -> drop postrouting (nat)          what was translated:
- * hairpin, by cluster IP, by frontend       -> masquerade or not
+ *     prerouting, output (nat)
+ *         firewall-check    load-balancer addresses with source ranges -> firewall-NS/NAME: drop, or go on
+ *         services          service-ips[daddr . proto . dport] -> svc-, loc- or ext-NS/NAME/PORT
+ *                           an address that serves node ports: service-nodeports[proto . dport] -> svc- or ext-...
+ *         svc-, loc-...     priority = BASE + round robin over COUNT -> dispatch-PROTO
+ *         dispatch-PROTO    dnat to endpoints[priority]
+ *     input, forward, output (filter), new connections
+ *         input-check       no-endpoint-nodeports, no-endpoint-services -> reject or drop
+ *         forward-check     no-endpoint-services; other ports of cluster IPs: reject; service CIDRs: drop
+ *     postrouting (nat), connections that were translated
+ *         masquerading      hairpin-connections: masquerade
+ *                           cluster-ips: masquerade if all are to be, or if it comes from no pod (row 29)
+ *                           masquerade-ips, masquerade-nodeports: always, or if from the node itself (rows 17, 18)
  *
- * Three chains a service port may have: `svc-` for the cluster policy's endpoints, `loc-` for the local
- * policy's, `ext-` in front of them for externalTrafficPolicy Local (row 18). `firewall-NS/NAME` holds source
- * ranges.
+ * Three chains a service port may have: `svc-` for the cluster policy's endpoints, `loc-` for the local policy's, and
+ * `ext-` in front of them for externalTrafficPolicy Local (row 18).
  *
  * Found by trying it on kernel 6.18 with nft 1.0.6
- *  - The packet priority carries the slot from the service's chain to dispatch, since registers do not
- * outlive a rule. It is put back to 0 in postrouting: IPv6 forwarding does not reset it, IPv4 forwarding and
- * nothing else does. Only the first packet of a connection is touched.
- *  - What `nft list ruleset` prints can be fed back to `nft -f` only where a rule with `dnat to ... map` or
- *    `ct original proto-dst` matches one protocol first; hence one rule for each of TCP, UDP and SCTP.
- *  - `drop` is allowed in nat chains: the firewall sits there and costs established connections nothing. */
+ *  - The packet's priority carries the slot from the service's chain to dispatch, since registers do not outlive a
+ *    rule. Postrouting puts it back to 0, because IPv6 forwarding and local output would keep it (IPv4 forwarding sets
+ *    it anew from the TOS field). Only the first packet of a connection is touched.
+ *  - What `nft list ruleset` prints can be read back by `nft -f` only where a rule with `dnat to ... map` or
+ *    `ct original proto-dst` matches one protocol first; hence three dispatch chains, and rules in threes.
+ *  - `drop` is allowed in nat chains: the firewall sits there and costs established connections nothing.
+ *  - After each rule or verdict element added the kernel walks the table from every base chain; chains of services
+ *    are walked twice (prerouting, output), and whatever they go to is walked again for each of them: the less is
+ *    behind them, the better. Replacing an element of `endpoints` walks nothing. */
 #ifndef PROXY_PLAN_H
 #define PROXY_PLAN_H
 

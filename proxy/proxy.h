@@ -1,7 +1,7 @@
 /* The node's service proxy: Services and their endpoints in, nf_tables rules out (service-proxy contract).
  *
- *     store -> services (proxy/service.h: what each service port should do) -> plan (proxy/plan.h: pure, the
- * rules for it) -> nft_diff -> nft_kernel_apply;  then conntrack clean-up, health servers
+ *     store -> registry (objects by Service) -> service (what each of its ports should do) -> plan (the rules for it)
+ *           -> nft_diff -> nft_kernel_apply; then stale UDP connections are forgotten
  *
  * Invariants
  *  1. Nothing is programmed before Services and EndpointSlices (and Endpoints from files) are synced.

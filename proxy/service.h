@@ -4,8 +4,8 @@
  *
  * Invariants
  *  1. A state is one block of memory and borrows nothing but ns and name.
- *  2. Frontends are ordered: each port's cluster IP, external addresses, load-balancer addresses, node port;
- * no two have the same address, port and protocol.
+ *  2. Frontends are ordered by port: its cluster IP, external addresses, load-balancer addresses, node port. No two
+ *     have the same address, port and protocol.
  *  3. sets[p].endpoints[i] sits in slot ranges[p].base + i. An empty set has no range. */
 #ifndef PROXY_SERVICE_H
 #define PROXY_SERVICE_H

@@ -197,6 +197,7 @@ static void adopted(struct sync *sync)
 	if (sync->ready)
 		return;
 	sync->ready = true;
+	metric_set(sync->meters->first_sync_seconds, monotonic_s() - sync->started_s);
 	log_info("first complete state in force", L_INT("services", sync->registry->services.count));
 }
 
@@ -283,6 +284,7 @@ void sync_start(struct sync *sync)
 {
 	sync->phase = SYNC_ADOPTING;
 	sync->must_adopt = true;
+	sync->started_s = monotonic_s();
 	work(sync);
 }
 

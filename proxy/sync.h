@@ -40,6 +40,7 @@ struct sync {
 	bool whole;      /* adopt in one transaction */
 	bool ready;      /* the first complete state is in force */
 	unsigned mismatches;
+	double started_s;
 	double min_period_s, updated_s;  /* the pause between updates; when the last one ended */
 	double retry_s, failing_since_s; /* 0: the last update was good */
 	struct ev_timer work, refused;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -677,6 +678,19 @@ static void counters_are_read_with_their_numbers(void **state)
 	nft_ruleset_done(&found);
 }
 
+/* Right after a large load the kernel still enlarges its hash tables, and walks them in another order afterwards. */
+static void a_dump_while_the_kernel_moves_elements_is_whole(void **state)
+{
+	struct fixture *fixture = *state;
+	struct nft_ruleset services = {.failed = 0};
+
+	nft_sample_services(&services, 10000, 10);
+	assert_int_equal(nft_ruleset_sort(&services, NULL), 0);
+	change(fixture, ip4, &empty, &services);
+	assert_in_force(fixture, ip4, &services);
+	nft_ruleset_done(&services);
+}
+
 /* Another program that changes rules as fast as it can, until it is killed. */
 static pid_t start_rival(void)
 {
@@ -684,6 +698,7 @@ static pid_t start_rival(void)
 
 	assert_true(child >= 0);
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test does not come to kill it */
 		struct nft_kernel *kernel = nft_kernel_open(NULL);
 		const struct nft_table_id table = {.family = AF_INET, .name = "rival"};
 		struct nft_ops nothing = {.count = 0};

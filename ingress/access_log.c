@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "ingress/thread.h"
 
 #define CHUNK_BYTES      ((size_t)64 * 1024)       /* a chunk's memory */
 #define CHUNK_FULL_BYTES ((size_t)56 * 1024)       /* handed over when this full */
@@ -189,9 +190,9 @@ struct access_log *access_log_open(const struct access_log_config *config, struc
 	pthread_cond_init(&log->finished, NULL);
 	if (log_target(log, config->path, err) != 0)
 		return NULL;
-	code = pthread_create(&log->thread, NULL, log_thread, log);
+	code = thread_start(&log->thread, log_thread, log);
 	if (code != 0) {
-		(void)err_set(err, -code, "access log: cannot start its thread: %s", strerror(code));
+		(void)err_set(err, code, "access log: cannot start its thread: %s", strerror(-code));
 		return NULL;
 	}
 	return TAKE(log);

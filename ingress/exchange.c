@@ -119,10 +119,21 @@ enum downstream_next exchange_finish(struct exchange *x)
 	return next;
 }
 
+/* An endpoint's answer of which no byte has left yet can still be taken back for one that tells the truth. */
+static void answer_take_back(struct exchange *x)
+{
+	if (x->response_state != RESPONSE_BODY || x->written_bytes > 0 || x->tunnel)
+		return;
+	fifo_done(&x->client->out, &x->worker->blocks);
+	x->answer_head_bytes = 0;
+	x->answered = false;
+}
+
 void exchange_fail(struct exchange *x, enum exchange_end end)
 {
 	if (x->over)
 		return;
+	answer_take_back(x);
 	if (!x->answered && !x->tunnel && end != EXCHANGE_CLIENT_CLOSED) {
 		answer_end(x, end);
 		return;

@@ -238,20 +238,14 @@ bool client_flush(struct exchange *x)
 	return moved;
 }
 
+/* Head and body go on together: what is ready when the head is, leaves with it. */
 bool response_step(struct exchange *x, size_t *budget)
 {
 	bool moved = false;
 
-	switch (x->response_state) {
-	case RESPONSE_HEAD:
+	if (x->response_state == RESPONSE_HEAD)
 		moved = head_step(x);
-		break;
-	case RESPONSE_BODY:
-		moved = body_step(x, budget);
-		break;
-	case RESPONSE_NONE:
-	case RESPONSE_SENT:
-		break;
-	}
+	if (x->response_state == RESPONSE_BODY && !x->over)
+		moved |= body_step(x, budget);
 	return (!x->over && client_flush(x)) || moved;
 }

@@ -5,12 +5,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "ingress/thread.h"
 #include "ingress/worker_thread.h"
 
 #define BACKLOG     4096
@@ -189,19 +189,6 @@ static int shared_init(struct worker_shared *shared, const struct workers_config
 	return shared->auth_pool ? 0 : -EIO;
 }
 
-/* Signals are the main thread's business; a thread inherits the mask. */
-static int thread_start(struct worker *worker)
-{
-	sigset_t all, before;
-	int code;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	code = pthread_create(&worker->thread, NULL, worker_main, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -code;
-}
-
 static int workers_init(struct workers *workers, size_t wanted, struct err *err)
 {
 	workers->workers = calloc(wanted, sizeof(*workers->workers));
@@ -226,7 +213,8 @@ static int workers_init(struct workers *workers, size_t wanted, struct err *err)
 static int threads_start(struct workers *workers, struct err *err)
 {
 	for (; workers->started < workers->count; workers->started++) {
-		int code = thread_start(&workers->workers[workers->started]);
+		struct worker *worker = &workers->workers[workers->started];
+		int code = thread_start(&worker->thread, worker_main, worker);
 
 		if (code != 0)
 			return err_set(err, code, "workers: cannot start a thread: %s", strerror(-code));

@@ -312,6 +312,43 @@ def first_time_served_by(node, host, addresses):
     raise AssertionError("the route is not in force within 10 s")
 
 
+# ---- rights ----
+
+def asked(cluster, user):
+    """What `user` asked the API server for: (verb, resource, name or selectors)."""
+    events = cluster.requests(user)
+    return {(each["verb"], each["objectRef"]["resource"], each["objectRef"].get("name", "")) for each in events
+            if "objectRef" in each}
+
+
+def refusals(cluster, user):
+    return [(each["verb"], each["requestURI"]) for each in cluster.requests(user)
+            if each.get("responseStatus", {}).get("code") in (401, 403)]
+
+
+def test_the_proxy_asks_for_nothing_kube_proxy_may_not_have(site):
+    user = "system:kube-proxy"
+    assert refusals(site.cluster, user) == []
+    resources = {(verb, resource) for verb, resource, _ in asked(site.cluster, user)}
+    assert {("watch", "services"), ("watch", "endpointslices"), ("watch", "nodes")} <= resources
+    assert {resource for _, resource in resources} <= {"services", "endpointslices", "nodes", "servicecidrs", "events"}
+    for uri in {each["requestURI"] for each in site.cluster.requests(user)}:
+        if "/services?" in uri or "/endpointslices?" in uri:
+            assert "service.kubernetes.io%2Fservice-proxy-name" in uri and "service.kubernetes.io%2Fheadless" in uri
+        if "/nodes?" in uri:
+            assert f"metadata.name%3D{NODE_NAME}" in uri
+
+
+def test_the_ingress_asks_for_secrets_by_name_only(site):
+    user = "system:serviceaccount:fairlead:ingress"
+    assert refusals(site.cluster, user) == []
+    secrets = {(each["objectRef"].get("namespace"), each["objectRef"].get("name"), each["requestURI"])
+               for each in site.cluster.requests(user) if each.get("objectRef", {}).get("resource") == "secrets"}
+    assert secrets
+    for namespace, name, uri in secrets:
+        assert namespace and (name or "fieldSelector=metadata.name%3D" in uri), uri
+
+
 # ---- what must not break ----
 
 def test_killed_and_started_again_under_traffic_the_proxy_fails_no_connection(site):
@@ -344,7 +381,7 @@ def test_killed_and_started_again_under_traffic_the_proxy_fails_no_connection(si
     cluster.api("DELETE", f"{SERVICES}/lasting")
 
 
-def test_while_the_api_server_is_away_nothing_changes_and_what_is_written_later_arrives(site):
+def test_while_the_api_server_is_away_nothing_changes_and_what_is_written_later_arrives(site, capsys):
     cluster, host = site.cluster, "away.example.com"
     service = create_service(cluster, "away", selector=False)
     cluster.api("POST", SLICES, slice_of("away", *pods(21, 22)))
@@ -359,10 +396,15 @@ def test_while_the_api_server_is_away_nothing_changes_and_what_is_written_later_
         assert site.rules() == rules
         assert site.fairlead_proxy.ready() and site.fairlead_ingress.ready()
         cluster.start_apiserver()
+        back = time.monotonic()
         cluster.api("PATCH", f"{SLICES}/away", slice_of("away", *pods(22, 23)))
         cluster.api("PATCH", f"{INGRESSES}/away", {"spec": {"rules": [rule(host, ("/", "away"), ("/a", "alpaca"))]}})
-        wait_for("the endpoints written later are served", lambda: {each.address for each in tcp.more(8)} == set(pods(22, 23)), 60)
-        is_routed(site, host, "/a", "alpaca")
+        wait_for("the endpoints written later are served", lambda: {each.address for each in tcp.more(8)} == set(pods(22, 23)), 120)
+        endpoints_s = time.monotonic() - back
+        wait_for("the path written later is served", lambda: routed(site, host, "/a") == "alpaca", 120)
+        routes_s = time.monotonic() - back
+    with capsys.disabled():
+        print(f"\nAPI server back and ready -> endpoints in force {endpoints_s:.1f} s, routes in force {routes_s:.1f} s")
     assert (tcp.failures, http.failures) == ([], [])
     cluster.api("DELETE", f"{INGRESSES}/away")
     cluster.api("DELETE", f"{SERVICES}/away")
@@ -378,44 +420,6 @@ def test_an_api_server_that_ends_in_good_order_and_comes_back_is_found_again(sit
         tcp.more(50)
         cluster.start_apiserver()
         cluster.api("PATCH", f"{SLICES}/found", slice_of("found", *pods(22)))
-        wait_for("the endpoint written later is served", lambda: tcp.more(2)[-1].address == pods(22)[0], 60)
+        wait_for("the endpoint written later is served", lambda: tcp.more(2)[-1].address == pods(22)[0], 120)
     assert tcp.failures == []
     cluster.api("DELETE", f"{SERVICES}/found")
-
-
-# ---- rights ----
-
-def asked(cluster, user):
-    """What `user` asked the API server for: (verb, resource, name or selectors)."""
-    events = cluster.requests(user)
-    return {(each["verb"], each["objectRef"]["resource"], each["objectRef"].get("name", "")) for each in events
-            if "objectRef" in each}
-
-
-def refusals(cluster, user):
-    return [(each["verb"], each["requestURI"]) for each in cluster.requests(user)
-            if each.get("responseStatus", {}).get("code") in (401, 403)]
-
-
-def test_the_proxy_asks_for_nothing_kube_proxy_may_not_have(site):
-    user = "system:kube-proxy"
-    assert refusals(site.cluster, user) == []
-    resources = {(verb, resource) for verb, resource, _ in asked(site.cluster, user)}
-    assert {("watch", "services"), ("watch", "endpointslices"), ("watch", "nodes")} <= resources
-    assert {resource for _, resource in resources} <= {"services", "endpointslices", "nodes", "servicecidrs", "events"}
-    lists = [each["requestURI"] for each in site.cluster.requests(user)]
-    for each in lists:
-        if "/services?" in each or "/endpointslices?" in each:
-            assert "service.kubernetes.io%2Fservice-proxy-name" in each and "service.kubernetes.io%2Fheadless" in each
-        if "/nodes?" in each:
-            assert f"metadata.name%3D{NODE_NAME}" in each
-
-
-def test_the_ingress_asks_for_secrets_by_name_only(site):
-    user = "system:serviceaccount:fairlead:ingress"
-    assert refusals(site.cluster, user) == []
-    secrets = {(each["objectRef"].get("namespace"), each["objectRef"].get("name"), each["requestURI"])
-               for each in site.cluster.requests(user) if each.get("objectRef", {}).get("resource") == "secrets"}
-    assert secrets
-    for namespace, name, uri in secrets:
-        assert namespace and (name or "fieldSelector=metadata.name%3D" in uri), uri

@@ -195,10 +195,10 @@ def test_a_directory_that_is_a_link_may_be_pointed_elsewhere(files):
 
 def test_a_file_half_written_keeps_what_was_in_force_until_it_is_whole(files):
     files.path.write_text(web(21, 22))
-    text = web(23)
+    text = "---\n".join((SERVICE, INGRESS, endpoints(23)))
     with files.served():
         with open(files.path, "w") as file:
-            for cut in (0, 20, len(SERVICE) + 3, text.index("subsets") + 4, text.index("paths:") + 12):
+            for cut in (20, text.index("port:"), text.index("paths:") + 12, text.index("subsets") + 4):
                 file.write(text[file.tell():cut])
                 file.flush()
                 files.stays_on(21, 22)

@@ -296,7 +296,7 @@ static int on_body(void *ctx, struct str bytes, struct err *err)
 
 static unsigned idle_count(const struct kube_client *client)
 {
-	const struct lane *lane;
+	const struct lane *lane = NULL;
 	unsigned count = 0;
 
 	TAILQ_FOREACH(lane, &client->lanes, entry)
@@ -452,7 +452,7 @@ static void fail_all(struct kube_client *client, int code, const struct err *err
 
 static struct kube_request *next_request(struct kube_client *client)
 {
-	struct kube_request *request;
+	struct kube_request *request = NULL;
 
 	TAILQ_FOREACH(request, &client->queue, entry)
 	{

@@ -48,19 +48,19 @@ void kube_credential_done(struct kube_credential *credential)
 }
 
 /* "+hh:mm", "-hh:mm" or "Z" to seconds east. */
-static int parse_offset(const char *text, int64_t *ret_s)
+static int parse_offset(struct str text, int64_t *ret_s)
 {
-	unsigned hours, minutes;
-	char sign, end;
+	uint64_t hours, minutes;
 
-	if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0) {
+	if (str_is(text, "Z") || str_is(text, "z")) {
 		*ret_s = 0;
 		return 0;
 	}
-	if (sscanf(text, "%c%2u:%2u%c", &sign, &hours, &minutes, &end) != 3 || (sign != '+' && sign != '-') ||
-	    hours > 23 || minutes > 59)
+	if (text.len != 6 || (text.p[0] != '+' && text.p[0] != '-') || text.p[3] != ':' ||
+	    str_to_u64((struct str){text.p + 1, 2}, 23, &hours) < 0 ||
+	    str_to_u64((struct str){text.p + 4, 2}, 59, &minutes) < 0)
 		return -EINVAL;
-	*ret_s = (int64_t)(hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
+	*ret_s = (int64_t)(hours * 3600 + minutes * 60) * (text.p[0] == '-' ? -1 : 1);
 	return 0;
 }
 
@@ -80,7 +80,7 @@ int kube_time_parse(struct str text, int64_t *ret_s)
 		return -EINVAL;
 	if (*rest == '.')
 		rest += 1 + strspn(rest + 1, "0123456789");
-	if (parse_offset(rest, &offset_s) < 0)
+	if (parse_offset(str_of(rest), &offset_s) < 0)
 		return -EINVAL;
 	*ret_s = timegm(&tm) - offset_s;
 	return 0;
@@ -90,11 +90,17 @@ int kube_time_parse(struct str text, int64_t *ret_s)
 static int copy_status(const struct node *status, const char *field, char **ret, struct err *err)
 {
 	const struct node *node = node_get(status, field);
+	bool absent = !node || node->type == NODE_NULL;
 
-	if (node && node->type != NODE_STRING && node->type != NODE_NULL)
-		return err_set(err, -EBADMSG, "status.%s: expected a string", field);
-	*ret = str_dup(node && node->type == NODE_STRING ? node->text : STR_LIT(""));
-	return *ret ? 0 : err_set(err, -ENOMEM, "out of memory");
+	if (!absent && node->type != NODE_STRING) {
+		err_set(err, -EBADMSG, "status.%s: expected a string", field);
+		return -EBADMSG;
+	}
+	*ret = str_dup(absent ? STR_LIT("") : node->text);
+	if (*ret)
+		return 0;
+	err_set(err, -ENOMEM, "out of memory");
+	return -ENOMEM;
 }
 
 static int check_credential(const struct kube_credential *credential, struct err *err)

@@ -440,7 +440,7 @@ static bool is_list_of(const char *list_kind, enum kind kind)
 static int finish_page(struct kube_reflector *reflector, struct err *err)
 {
 	struct arena arena cleanup(arena_done) = {0};
-	struct json_list_meta meta;
+	struct json_list_meta meta = {.kind = "", .resource_version = "", .continue_token = ""};
 	int r = json_stream_end(&reflector->json, err);
 
 	if (r == 0)

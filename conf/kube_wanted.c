@@ -216,7 +216,7 @@ static void stop_polling(struct want *want)
 /* Gives a watch to the first of the polled that may use it. False when there is none. */
 static bool promote_one(struct kube_wanted *wanted)
 {
-	struct want *want;
+	struct want *want = NULL;
 
 	TAILQ_FOREACH(want, &wanted->polled, entry)
 	{

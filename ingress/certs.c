@@ -105,13 +105,14 @@ static EVP_PKEY *read_key(struct str text, struct err *err)
 
 static SSL_CTX *context_new(void)
 {
+	char groups[] = GROUPS; /* the macro below casts const away */
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
-	    SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 || SSL_CTX_set1_groups_list(ctx, GROUPS) != 1) {
+	    SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 || SSL_CTX_set1_groups_list(ctx, groups) != 1) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}

@@ -620,6 +620,9 @@ static void what_others_altered_is_found_and_repaired(void **state)
 		assert_int_equal(nft_diff(&found, &fixture->sample, &ops), 0);
 		if (ops.count == 0)
 			fail_msg("not noticed: %s", meddling[i]);
+		if (i < 2)
+			assert_int_equal(
+			    nft_ruleset_find(&found, NFT_ITEM_RULES, "dispatch", NOTHING)->fingerprint, 0);
 		apply_ops(fixture, ip4, &ops);
 		assert_in_force(fixture, ip4, &fixture->sample);
 		nft_ruleset_done(&found);
@@ -691,30 +694,94 @@ static void a_dump_while_the_kernel_moves_elements_is_whole(void **state)
 	nft_ruleset_done(&services);
 }
 
-/* Another program that changes rules as fast as it can, until it is killed. */
-static pid_t start_rival(void)
+/* Another program that does something over and over, until it is killed or we end. */
+static pid_t start_rival(void (*body)(struct nft_kernel *kernel))
 {
 	pid_t child = fork();
 
 	assert_true(child >= 0);
 	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test does not come to kill it */
-		struct nft_kernel *kernel = nft_kernel_open(NULL);
-		const struct nft_table_id table = {.family = AF_INET, .name = "rival"};
-		struct nft_ops nothing = {.count = 0};
+		struct nft_kernel *kernel;
 
-		while (kernel && nft_kernel_apply(kernel, table, &nothing, NULL, NULL) == 0 &&
-		       nft_kernel_delete_table(kernel, table, NULL) == 0)
-			usleep(3000);
-		_exit(1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test does not come to kill it */
+		kernel = nft_kernel_open(NULL);
+		for (;;)
+			body(kernel);
 	}
 	return child;
+}
+
+static void stop_rival(pid_t rival)
+{
+	kill(rival, SIGKILL);
+	waitpid(rival, NULL, 0);
+}
+
+static void make_and_delete_a_table(struct nft_kernel *kernel)
+{
+	const struct nft_table_id table = {.family = AF_INET, .name = "rival"};
+	struct nft_ops nothing = {.count = 0};
+
+	(void)nft_kernel_apply(kernel, table, &nothing, NULL, NULL);
+	(void)nft_kernel_delete_table(kernel, table, NULL);
+	usleep(3000);
+}
+
+/* A table with one port: in the set named first, or in the other. */
+static void port_in(struct nft_ruleset *ruleset, const char *set)
+{
+	const struct nft_set_spec spec = nft_set_spec_of(NFT_DATATYPES(NFT_DATATYPE_INET_SERVICE), NULL, 0);
+
+	nft_ruleset_add_set(ruleset, "first", &spec);
+	nft_ruleset_add_set(ruleset, "last", &spec);
+	nft_ruleset_add_elem(ruleset, set, (struct str){"\0\x50", 2}, NOTHING);
+}
+
+static void move_the_port(struct nft_kernel *kernel)
+{
+	struct nft_ruleset first = {.failed = 0}, last = {.failed = 0};
+	struct nft_ops forth = {.count = 0}, back = {.count = 0};
+
+	port_in(&first, "first");
+	port_in(&last, "last");
+	(void)nft_diff(&first, &last, &forth);
+	(void)nft_diff(&last, &first, &back);
+	(void)nft_kernel_apply(kernel, ip4, &forth, NULL, NULL);
+	usleep(1000);
+	(void)nft_kernel_apply(kernel, ip4, &back, NULL, NULL);
+	usleep(1000);
+	nft_ops_done(&forth);
+	nft_ops_done(&back);
+	nft_ruleset_done(&first);
+	nft_ruleset_done(&last);
+}
+
+static void a_dump_sees_a_transaction_whole_or_not_at_all(void **state)
+{
+	struct fixture *fixture = *state;
+	struct nft_ruleset first = {.failed = 0}, found = {.failed = 0};
+	unsigned read = 0;
+	pid_t rival;
+
+	port_in(&first, "first");
+	change(fixture, ip4, &empty, &first);
+	rival = start_rival(move_the_port);
+	for (unsigned tries = 0; tries < 2000 && read < 300; tries++) {
+		if (nft_kernel_dump(fixture->kernel, ip4, &found, NULL) != 0)
+			continue;
+		read++;
+		assert_int_equal(found.count, 3); /* two sets, one port */
+		nft_ruleset_done(&found);
+	}
+	stop_rival(rival);
+	assert_true(read > 0);
+	nft_ruleset_done(&first);
 }
 
 static void dumps_and_transactions_survive_a_rival(void **state)
 {
 	struct fixture *fixture = *state;
-	pid_t rival = start_rival();
+	pid_t rival = start_rival(make_and_delete_a_table);
 	struct nft_ruleset found = {.failed = 0};
 	struct nft_ops ops = {.count = 0};
 	struct err err = {{0}};
@@ -731,8 +798,7 @@ static void dumps_and_transactions_survive_a_rival(void **state)
 		assert_int_equal(ops.count, 0);
 		nft_ruleset_done(&found);
 	}
-	kill(rival, SIGKILL);
-	waitpid(rival, NULL, 0);
+	stop_rival(rival);
 	assert_in_force(fixture, ip4, &fixture->sample);
 }
 
@@ -843,6 +909,8 @@ int main(void)
 	    TEST(any_transaction_wakes_a_table_made_dormant),
 	    TEST(elements_made_by_packets_are_not_part_of_the_table),
 	    TEST(counters_are_read_with_their_numbers),
+	    TEST(a_dump_while_the_kernel_moves_elements_is_whole),
+	    TEST(a_dump_sees_a_transaction_whole_or_not_at_all),
 	    TEST(dumps_and_transactions_survive_a_rival),
 	    TEST(the_monitor_says_who_changed_our_table),
 	    TEST(the_monitor_tells_families_apart),

@@ -98,9 +98,8 @@ static int table_message(struct encoder *encoder, unsigned type, uint16_t flags)
 
 	if (!message)
 		return -ENOMEM;
-	if (type == NFT_MSG_NEWTABLE)
-		attribute_put_u32(message, NFTA_TABLE_FLAGS,
-				  0); /* wakes a table that somebody made dormant */
+	if (type == NFT_MSG_NEWTABLE) /* without flags: wakes a table that somebody made dormant */
+		attribute_put_u32(message, NFTA_TABLE_FLAGS, 0);
 	return finish(encoder, message, 0, 0);
 }
 

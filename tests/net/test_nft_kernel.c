@@ -681,13 +681,14 @@ static void counters_are_read_with_their_numbers(void **state)
 	nft_ruleset_done(&found);
 }
 
-/* Right after a large load the kernel still enlarges its hash tables, and walks them in another order afterwards. */
+/* 98,350 elements: a table of 131,072 buckets has just become three quarters full, so the kernel moves all of them to one
+ * twice as large while they are read. */
 static void a_dump_while_the_kernel_moves_elements_is_whole(void **state)
 {
 	struct fixture *fixture = *state;
 	struct nft_ruleset services = {.failed = 0};
 
-	nft_sample_services(&services, 10000, 10);
+	nft_sample_services(&services, 9835, 10);
 	assert_int_equal(nft_ruleset_sort(&services, NULL), 0);
 	change(fixture, ip4, &empty, &services);
 	assert_in_force(fixture, ip4, &services);

@@ -252,10 +252,10 @@ static int decode_json_manifest(struct decoding *decoding, struct str text)
 
 DEFINE_CLEANUP(struct node_yaml *, node_yaml_close)
 
-int decode_manifest(const char *text, size_t len_bytes, const char *file, const struct decode_sink *sink)
+int decode_document(struct str text, int first_line, const char *file, const struct decode_sink *sink)
 {
 	struct decoding decoding = {.sink = sink, .file = file, .default_ns = "default"};
-	struct node_yaml *yaml cleanup(node_yaml_close_p) = node_yaml_open(text, len_bytes);
+	struct node_yaml *yaml cleanup(node_yaml_close_p) = node_yaml_open_at(text.p, text.len, first_line);
 	bool first = true;
 
 	if (!yaml)
@@ -265,18 +265,30 @@ int decode_manifest(const char *text, size_t len_bytes, const char *file, const 
 		struct err err;
 		int line = 0;
 		int rc = node_yaml_next(yaml, &document, &line, &err);
-		if (rc == 0)
+		if (rc == 0 || (rc == -EBADMSG && first && decode_json_manifest(&decoding, text) == 0))
 			return decoding.unidentified ? -EBADMSG : 0;
 		if (rc == 1)
 			rc = decode_any(&decoding, document, STR_LIT(""), STR_LIT(""));
-		else if (rc == -EBADMSG && first &&
-			 decode_json_manifest(&decoding, (struct str){text, len_bytes}) == 0)
-			return decoding.unidentified ? -EBADMSG : 0;
 		else if (rc == -EBADMSG)
 			complain_of_document(&decoding, line, "", "", err.text);
 		if (rc == -ENOMEM)
 			return rc;
 	}
+}
+
+int decode_manifest(const char *text, size_t len_bytes, const char *file, const struct decode_sink *sink)
+{
+	struct str rest = {text, len_bytes}, document;
+	int line = 1, document_line, result = 0;
+
+	while (node_yaml_cut(&rest, &line, &document, &document_line)) {
+		int rc = decode_document(document, document_line, file, sink);
+		if (rc == -ENOMEM)
+			return rc;
+		if (rc < 0)
+			result = rc;
+	}
+	return result;
 }
 
 /* ---- complaints as text ---- */

@@ -42,6 +42,9 @@ int decode_node(const struct node *node, const char *file, const char *default_n
  * be parsed, or it cannot be told which object it is), else 0. */
 int decode_manifest(const char *text, size_t len_bytes, const char *file, const struct decode_sink *sink);
 
+/* The same for one document of it as node_yaml_cut cuts it off; first_line: its line in the file. */
+int decode_document(struct str text, int first_line, const char *file, const struct decode_sink *sink);
+
 /* One JSON object of a known kind, as the API server sends it in lists (where items lack kind) and watches.
  * -ENOMEM, -EBADMSG (not JSON: one complaint, without a name), else 0. */
 int decode_json(const char *text, size_t len_bytes, enum kind kind, const struct decode_sink *sink);

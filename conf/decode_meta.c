@@ -21,19 +21,11 @@ static bool keep_none(struct str key)
 	return false;
 }
 
-/* What decides whether the proxy looks at an object, and how old a slice's change is. */
+/* Whether the proxy looks at an object, and how old a slice's change is. What else labels a slice is in fields. */
 static bool keep_service(struct str key)
 {
-	static const char *const prefixes[] = {
-	    "service.kubernetes.io/",
-	    "endpointslice.kubernetes.io/",
-	    "endpoints.kubernetes.io/",
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
-		if (str_has_prefix(key, str_of(prefixes[i])))
-			return true;
-	return str_is(key, "kubernetes.io/service-name");
+	return str_has_prefix(key, STR_LIT("service.kubernetes.io/")) ||
+	       str_is(key, "endpoints.kubernetes.io/last-change-trigger-time");
 }
 
 struct meta_rule {

@@ -31,6 +31,13 @@ struct claim {
 	struct claim *next;         /* of the same entry, counts less */
 	struct claim *next_in_file; /* in no particular order */
 	uint32_t reading;           /* the file's reading that found it last */
+	uint64_t document;          /* hash of the document that it was found in */
+};
+
+/* Hashes of documents, for knowing them again. */
+struct hash_list {
+	uint64_t *items; /* sorted once complete */
+	size_t count, size;
 };
 
 struct file {
@@ -41,6 +48,9 @@ struct file {
 	bool stamped, hashed; /* stamp, text_hash are of what was decoded last */
 	uint32_t reading;     /* counts up with each decoding */
 	struct claim *claims;
+	/* Documents of the last reading without anything to complain of: they need no second look while they
+	 * stay. None when an object stands in two documents. */
+	struct hash_list clean;
 	struct map said; /* complaints of this reading, by text; the values mean nothing */
 	size_t error_count;
 	int unreadable; /* the -errno that was complained of; 0: readable */
@@ -177,16 +187,16 @@ static bool counts_more(const struct file *a, const struct file *b)
 	return strcmp(a->path, b->path) > 0;
 }
 
-static int claim_add(struct manifests *manifests, struct file *file, struct entry *entry,
-		     struct object *object)
+/* Not found in any reading yet. NULL when out of memory. */
+static struct claim *claim_add(struct manifests *manifests, struct file *file, struct entry *entry,
+			       struct object *object)
 {
 	struct claim *claim = calloc(1, sizeof(*claim));
 	struct claim **at = &entry->claims;
 
 	if (!claim)
-		return -ENOMEM;
-	*claim = (struct claim){
-	    .file = file, .entry = entry, .object = object_ref(object), .reading = file->reading};
+		return NULL;
+	*claim = (struct claim){.file = file, .entry = entry, .object = object_ref(object)};
 	while (*at && counts_more((*at)->file, file))
 		at = &(*at)->next;
 	claim->next = *at;
@@ -194,7 +204,7 @@ static int claim_add(struct manifests *manifests, struct file *file, struct entr
 	claim->next_in_file = file->claims;
 	file->claims = claim;
 	touch(manifests, entry);
-	return 0;
+	return claim;
 }
 
 /* The claim has left its file's list already. */
@@ -279,69 +289,189 @@ static void settle(struct manifests *manifests)
 	}
 }
 
+/* ---- documents known from before ---- */
+
+static int hash_add(struct hash_list *list, uint64_t hash)
+{
+	if (list->count == list->size) {
+		size_t size = list->size ? list->size * 2 : 16;
+		uint64_t *items = reallocarray(list->items, size, sizeof(*items));
+		if (!items)
+			return -ENOMEM;
+		list->items = items;
+		list->size = size;
+	}
+	list->items[list->count++] = hash;
+	return 0;
+}
+
+static int compare_hashes(const void *a_void, const void *b_void)
+{
+	const uint64_t *a = a_void, *b = b_void;
+
+	return (*a > *b) - (*a < *b);
+}
+
+static void hash_sort(struct hash_list *list)
+{
+	if (list->count > 0)
+		qsort(list->items, list->count, sizeof(list->items[0]), compare_hashes);
+}
+
+static bool hash_has(const struct hash_list *list, uint64_t hash)
+{
+	return list->count > 0 && bsearch(&hash, list->items, list->count, sizeof(hash), compare_hashes);
+}
+
+static void hash_done(struct hash_list *list)
+{
+	free(list->items);
+	*list = (struct hash_list){0};
+}
+
 /* ---- reading a file ---- */
 
 struct reading {
 	struct manifests *manifests;
 	struct file *file;
+	struct hash_list clean;  /* as file->clean will be */
+	struct hash_list former; /* where objects stood that were now found in another document */
+	uint64_t document;       /* hash of the one being decoded */
+	bool complained;         /* of it */
+	bool twice;              /* an object stands in two documents */
+	bool unidentified;       /* some document cannot be told from any other */
 	int rc;
 };
+
+static void found(struct reading *reading, struct claim *claim, struct object *object)
+{
+	if (claim->reading == reading->file->reading) {
+		reading->twice = true;
+		complain_of_object(reading->manifests, reading->file, object,
+				   "stands twice in this file, the last one counts");
+	} else if (claim->document != reading->document && hash_add(&reading->former, claim->document) < 0) {
+		reading->rc = -ENOMEM;
+	}
+	claim_update(reading->manifests, claim, object);
+	claim->reading = reading->file->reading;
+	claim->document = reading->document;
+}
 
 static void on_object(void *ctx, struct object *object)
 {
 	struct reading *reading = ctx;
-	struct file *file = reading->file;
 	struct entry *entry = entry_get(reading->manifests, object);
-	struct claim *claim = entry ? claim_find(entry, file) : NULL;
+	struct claim *claim = entry ? claim_find(entry, reading->file) : NULL;
 
-	if (!entry)
+	if (entry && !claim)
+		claim = claim_add(reading->manifests, reading->file, entry, object);
+	if (claim)
+		found(reading, claim, object);
+	else
 		reading->rc = -ENOMEM;
-	else if (!claim && claim_add(reading->manifests, file, entry, object) < 0)
-		reading->rc = -ENOMEM;
-	else if (claim && claim->reading == file->reading)
-		complain_of_object(reading->manifests, file, object,
-				   "stands twice in this file, the last one counts");
-	if (claim) {
-		claim_update(reading->manifests, claim, object);
-		claim->reading = file->reading;
-	}
 	object_unref(object);
 }
 
 /* What is bad keeps its last good version, and its place in the file. */
+static void keep_named(struct reading *reading, const struct decode_complaint *complaint)
+{
+	struct key key;
+	enum kind kind;
+	const struct entry *entry;
+	struct claim *claim;
+
+	if (complaint->name[0] == '\0' || !kind_from_name(str_of(complaint->kind), &kind))
+		return;
+	key_make(&key, kind, complaint->ns, complaint->name);
+	entry = map_get(&reading->manifests->entries, key.str);
+	claim = entry ? claim_find(entry, reading->file) : NULL;
+	if (claim)
+		claim->reading = reading->file->reading;
+}
+
 static void on_complaint(void *ctx, const struct decode_complaint *complaint)
 {
 	struct reading *reading = ctx;
-	enum kind kind;
 
-	if (complaint->severity == DECODE_ERROR && complaint->name[0] &&
-	    kind_from_name(str_of(complaint->kind), &kind)) {
-		struct key key;
-		const struct entry *entry;
-		struct claim *claim;
-		key_make(&key, kind, complaint->ns, complaint->name);
-		entry = map_get(&reading->manifests->entries, key.str);
-		claim = entry ? claim_find(entry, reading->file) : NULL;
-		if (claim)
-			claim->reading = reading->file->reading;
-	}
+	reading->complained = true;
+	if (complaint->severity == DECODE_ERROR)
+		keep_named(reading, complaint);
 	complain(reading->manifests, reading->file, complaint);
 }
 
-static int decode_text(struct manifests *manifests, struct file *file, struct str text)
+static int read_document(struct reading *reading, struct str text, int line)
 {
-	struct reading reading = {manifests, file, 0};
-	const struct decode_sink sink = {on_object, on_complaint, &reading};
-	int rc;
+	const struct decode_sink sink = {on_object, on_complaint, reading};
 
-	forget_complaints(manifests, file);
-	file->reading++;
-	rc = decode_manifest(text.p, text.len, file->path, &sink);
-	if (reading.rc < 0)
-		rc = reading.rc;
-	if (rc == 0)
+	reading->document = hash_bytes(text.p, text.len);
+	reading->complained = false;
+	if (!hash_has(&reading->file->clean, reading->document)) {
+		int rc = decode_document(text, line, reading->file->path, &sink);
+		reading->unidentified |= rc == -EBADMSG;
+		if (rc == -ENOMEM || reading->rc < 0)
+			return -ENOMEM;
+	}
+	return reading->complained ? 0 : hash_add(&reading->clean, reading->document);
+}
+
+static int read_documents(struct reading *reading, struct str text)
+{
+	struct str document;
+	int line = 1, document_line, rc = 0;
+
+	forget_complaints(reading->manifests, reading->file);
+	reading->file->reading++;
+	while (rc == 0 && node_yaml_cut(&text, &line, &document, &document_line))
+		rc = read_document(reading, document, document_line);
+	hash_sort(&reading->clean);
+	return rc;
+}
+
+/* Was an object found anew whose former document is still there, and was not looked at? */
+static bool overlooked_two(const struct reading *reading)
+{
+	for (size_t i = 0; i < reading->former.count; i++)
+		if (hash_has(&reading->clean, reading->former.items[i]))
+			return true;
+	return false;
+}
+
+/* The file's objects in documents that were not looked at again are where they were. */
+static void find_in_clean(struct file *file)
+{
+	for (struct claim *claim = file->claims; claim; claim = claim->next_in_file)
+		if (hash_has(&file->clean, claim->document))
+			claim->reading = file->reading;
+}
+
+static void reading_done(struct reading *reading)
+{
+	hash_done(&reading->clean);
+	hash_done(&reading->former);
+}
+
+/* Reads what changed, unless the text was never read or what changed touches what did not: then all of it. */
+static int read_text(struct manifests *manifests, struct file *file, struct str text)
+{
+	struct reading reading cleanup(reading_done) = {.manifests = manifests, .file = file};
+	int rc = read_documents(&reading, text);
+
+	if (rc == 0 && overlooked_two(&reading)) {
+		hash_done(&file->clean);
+		reading_done(&reading);
+		rc = read_documents(&reading, text);
+	}
+	hash_done(&file->clean);
+	if (rc < 0)
+		return rc;
+	file->clean = reading.clean;
+	reading.clean = (struct hash_list){0};
+	find_in_clean(file);
+	if (!reading.unidentified)
 		drop_unfound(manifests, file);
-	return rc == -EBADMSG ? 0 : rc;
+	if (reading.twice)
+		hash_done(&file->clean);
+	return 0;
 }
 
 /* ---- looking at a file ---- */
@@ -396,7 +526,7 @@ static int read_changed(struct manifests *manifests, struct file *file, const st
 	hash = hash_bytes(buf_str(&text).p, buf_len(&text));
 	file->unreadable = 0;
 	if (!file->hashed || file->text_hash != hash)
-		rc = decode_text(manifests, file, buf_str(&text));
+		rc = read_text(manifests, file, buf_str(&text));
 	file->stamped = file->hashed = rc == 0;
 	file->stamp = *stamp;
 	file->text_hash = hash;
@@ -425,6 +555,7 @@ static int look_at_file(struct manifests *manifests, struct file *file, struct m
 static struct file *file_free(struct file *file)
 {
 	map_done(&file->said);
+	hash_done(&file->clean);
 	free(file->path);
 	free(file);
 	return NULL;

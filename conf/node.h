@@ -57,14 +57,19 @@ int node_parse_json(struct arena *arena, const char *text, size_t len_bytes, str
  * merge keys ("<<") are honoured. */
 struct node_yaml;
 
-struct node_yaml *node_yaml_open(const char *text,
-				 size_t len_bytes);        /* text: borrowed; NULL: out of memory */
+/* text: borrowed; first_line: its line in the file. NULL when out of memory. */
+struct node_yaml *node_yaml_open(const char *text, size_t len_bytes);
+struct node_yaml *node_yaml_open_at(const char *text, size_t len_bytes, int first_line);
 struct node_yaml *node_yaml_close(struct node_yaml *yaml); /* NULL allowed; returns NULL */
 
 /* 1 with the next document that is not empty, which lives until the next call; 0 at the end; -EBADMSG with
- * *err and *ret_line for a document that cannot be read (the next call goes on at the next "---"); -ENOMEM.
+ * *err and *ret_line for a document that cannot be read (the next call goes on after it); -ENOMEM.
  */
 int node_yaml_next(struct node_yaml *yaml, const struct node **ret, int *ret_line, struct err *err);
+
+/* Cuts the next document off a text of many, at lines that begin with "---": what is cut off is YAML by itself, or
+ * nothing but blank lines and comments. *line: where the text begins, 1 at first. False at the end. Pure. */
+bool node_yaml_cut(struct str *rest, int *line, struct str *ret_document, int *ret_line);
 
 /* The same as a loop: fn for each document; it ends the loop by returning other than 0, which is returned.
  * -EBADMSG with *err and *ret_line of the first unreadable document, after all others were delivered. */

@@ -3,8 +3,8 @@
  * A document is read by descending: build() takes the event a value begins with and consumes the rest of it.
  * The children of unfinished lists and maps wait on one stack (`pending`), innermost last.
  *
- * An unreadable document costs itself only: the next read begins at the next line that starts with "---", the
- * same place where kubectl cuts. */
+ * The text is cut into documents before it is parsed, as kubectl does it, so that an unreadable one costs itself
+ * only. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +19,13 @@
 #define MERGED_MAPS_MAX 64
 
 struct node_yaml {
-	struct str rest;    /* text from where the parser began */
-	int rest_line;      /* lines of the text before `rest` */
-	int document_line;  /* where the current document begins */
-	int error_line;     /* where the last error was found */
-	size_t node_count;  /* of the current document, aliases expanded */
-	struct arena arena; /* of the current document */
-	struct map anchors; /* of the current document: name -> struct built */
+	struct str piece;          /* the text being parsed: one document, mostly */
+	struct str rest;           /* the text after it */
+	int piece_line, rest_line; /* where they begin */
+	int error_line;            /* where the last error was found */
+	size_t node_count;         /* of the current document, aliases expanded */
+	struct arena arena;        /* of the current document */
+	struct map anchors;        /* of the current document: name -> struct built */
 	struct node_entry *pending;
 	size_t pending_count, pending_size;
 	yaml_parser_t parser;
@@ -42,7 +42,7 @@ struct built {
 
 static int line_of(const struct node_yaml *yaml, yaml_mark_t mark)
 {
-	return yaml->rest_line + (int)mark.line + 1;
+	return yaml->piece_line + (int)mark.line;
 }
 
 /* ---- errors ---- */
@@ -56,10 +56,10 @@ static int fail(struct node_yaml *yaml, int line, const char *why)
 /* The reader (encoding errors) knows the byte only. */
 static int line_of_byte(const struct node_yaml *yaml, size_t offset)
 {
-	int line = yaml->rest_line + 1;
+	int line = yaml->piece_line;
 
-	for (size_t i = 0; i < offset && i < yaml->rest.len; i++)
-		line += yaml->rest.p[i] == '\n';
+	for (size_t i = 0; i < offset && i < yaml->piece.len; i++)
+		line += yaml->piece.p[i] == '\n';
 	return line;
 }
 
@@ -408,6 +408,42 @@ static int build(struct node_yaml *yaml, const yaml_event_t *event, unsigned dep
 	return build_map(yaml, event, depth, ret);
 }
 
+/* ---- cutting ---- */
+
+static bool is_marker(struct str line, const char *marker)
+{
+	return str_has_prefix(line, str_of(marker)) && (line.len == 3 || strchr(" \t\r", line.p[3]));
+}
+
+/* Blank lines, comments and directives may stand in front of a document's "---". */
+static bool is_preamble(struct str line)
+{
+	struct str text = str_trim(line);
+
+	return text.len == 0 || text.p[0] == '#' || line.p[0] == '%';
+}
+
+bool node_yaml_cut(struct str *rest, int *line, struct str *ret_document, int *ret_line)
+{
+	const char *start = rest->p, *end = rest->p + rest->len;
+	bool begun = false, ended = false;
+
+	if (rest->len == 0)
+		return false;
+	*ret_line = *line;
+	while (rest->len > 0 && !ended) {
+		struct str text, next = str_cut(*rest, '\n', &text);
+		if (begun && is_marker(text, "---"))
+			break;
+		begun |= !is_preamble(text);
+		ended = is_marker(text, "...");
+		*rest = next;
+		*line += 1;
+	}
+	*ret_document = (struct str){start, (size_t)((rest->len > 0 ? rest->p : end) - start)};
+	return true;
+}
+
 /* ---- documents ---- */
 
 static void forget_document(struct node_yaml *yaml)
@@ -425,41 +461,20 @@ static void parser_stop(struct node_yaml *yaml)
 	yaml->parsing = false;
 }
 
+/* 1 when there is a next piece of text, whose parsing then begins. */
 static int parser_start(struct node_yaml *yaml)
 {
+	if (!node_yaml_cut(&yaml->rest, &yaml->rest_line, &yaml->piece, &yaml->piece_line))
+		return 0;
 	if (!yaml_parser_initialize(&yaml->parser))
 		return -ENOMEM;
 	yaml->parsing = true;
 	yaml_parser_set_encoding(&yaml->parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&yaml->parser, (const unsigned char *)yaml->rest.p, yaml->rest.len);
-	return 0;
+	yaml_parser_set_input_string(&yaml->parser, (const unsigned char *)yaml->piece.p, yaml->piece.len);
+	return 1;
 }
 
-static bool is_document_marker(struct str text)
-{
-	return str_has_prefix(text, STR_LIT("---")) && (text.len == 3 || strchr(" \t\r\n", text.p[3]));
-}
-
-/* Cuts `rest` at the document after the one that failed; empties it when there is none. */
-static void skip_to_next_document(struct node_yaml *yaml)
-{
-	const int first_line = yaml->rest_line;
-	struct str rest = yaml->rest;
-
-	for (int line = first_line + 1; rest.len > 0; line++) {
-		struct str ignored;
-		if (line >= yaml->error_line && line > yaml->document_line && line > first_line + 1 &&
-		    is_document_marker(rest)) {
-			yaml->rest_line = line - 1;
-			break;
-		}
-		rest = str_cut(rest, '\n', &ignored);
-	}
-	yaml->rest = rest;
-	yaml->document_line = 0;
-}
-
-/* 1 with a document's root, 0 at the end of the text. */
+/* 1 with a document's root, 0 at the end of the piece. */
 static int read_document(struct node_yaml *yaml, struct node **ret)
 {
 	for (;;) {
@@ -470,8 +485,6 @@ static int read_document(struct node_yaml *yaml, struct node **ret)
 			return rc;
 		if (event.type == YAML_STREAM_END_EVENT)
 			return 0;
-		if (event.type == YAML_DOCUMENT_START_EVENT)
-			yaml->document_line = line_of(yaml, event.start_mark);
 		if (event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_START_EVENT ||
 		    event.type == YAML_DOCUMENT_END_EVENT)
 			continue;
@@ -485,10 +498,17 @@ static int read_document(struct node_yaml *yaml, struct node **ret)
 
 struct node_yaml *node_yaml_open(const char *text, size_t len_bytes)
 {
+	return node_yaml_open_at(text, len_bytes, 1);
+}
+
+struct node_yaml *node_yaml_open_at(const char *text, size_t len_bytes, int first_line)
+{
 	struct node_yaml *yaml = calloc(1, sizeof(*yaml));
 
-	if (yaml)
-		yaml->rest = (struct str){text, len_bytes};
+	if (!yaml)
+		return NULL;
+	yaml->rest = (struct str){text, len_bytes};
+	yaml->rest_line = first_line;
 	return yaml;
 }
 
@@ -505,30 +525,25 @@ struct node_yaml *node_yaml_close(struct node_yaml *yaml)
 
 int node_yaml_next(struct node_yaml *yaml, const struct node **ret, int *ret_line, struct err *err)
 {
-	struct node *node;
-	int rc = 0;
-
 	yaml->err = err;
-	do {
-		forget_document(yaml);
-		if (!yaml->parsing)
-			rc = yaml->rest.len > 0 ? parser_start(yaml) : 0;
-		if (rc < 0 || !yaml->parsing)
+	for (;;) {
+		struct node *node;
+		int rc = yaml->parsing ? 1 : parser_start(yaml);
+		if (rc <= 0)
 			return rc;
+		forget_document(yaml);
 		rc = read_document(yaml, &node);
-	} while (rc == 1 && node->type == NODE_NULL);
-	if (rc == 1)
-		*ret = node;
-	if (rc == 1 || rc == -ENOMEM)
-		return rc;
-	parser_stop(yaml);
-	if (rc == 0) {
-		yaml->rest.len = 0;
-		return 0;
+		if (rc == 1 && node->type == NODE_NULL)
+			continue;
+		if (rc == 1)
+			*ret = node;
+		if (rc <= 0)
+			parser_stop(yaml);
+		if (rc == -EBADMSG)
+			*ret_line = yaml->error_line;
+		if (rc != 0)
+			return rc;
 	}
-	skip_to_next_document(yaml);
-	*ret_line = yaml->error_line;
-	return rc;
 }
 
 DEFINE_CLEANUP(struct node_yaml *, node_yaml_close)

@@ -287,6 +287,42 @@ static void an_object_twice_in_one_file_is_complained_of(void **state)
 	assert_heard(fixture, "");
 }
 
+static void an_object_put_beside_its_unchanged_self_is_seen(void **state)
+{
+	struct fixture *fixture = *state;
+
+	for (int before = 0; before < 2; before++) {
+		temp_write(&fixture->dir, "a.yaml", CONFIG("a", "x"));
+		scan_after(fixture, 1);
+		fixture->heard[0] = '\0';
+		temp_write(&fixture->dir, "a.yaml",
+			   before ? CONFIG("a", "y") CONFIG("a", "x") : CONFIG("a", "x") CONFIG("a", "y"));
+		scan_after(fixture, 1);
+		assert_heard(fixture, before ? "" : "~a=y ");
+		assert_complaints(
+		    fixture,
+		    "a.yaml:7: ConfigMap default/a: stands twice in this file, the last one counts\n");
+		temp_write(&fixture->dir, "a.yaml", CONFIG("a", "x"));
+		scan_after(fixture, 1);
+		assert_heard(fixture, before ? "" : "~a=x ");
+	}
+}
+
+static void what_was_complained_of_stays_so_while_others_change(void **state)
+{
+	struct fixture *fixture = *state;
+
+	temp_write(&fixture->dir, "a.yaml", CONFIG("a", "x") CONFIG("bad", "5") CONFIG("c", "x"));
+	scan_after(fixture, 0);
+	assert_heard(fixture, "+a=x +c=x ");
+	assert_complaints(fixture, "a.yaml:10: ConfigMap default/bad: data.v: expected a string, got 5\n");
+	temp_write(&fixture->dir, "a.yaml", CONFIG("a", "y") CONFIG("bad", "5") CONFIG("c", "x"));
+	scan_after(fixture, 1);
+	assert_heard(fixture, "~a=y ");
+	assert_complaints(fixture, "a.yaml:10: ConfigMap default/bad: data.v: expected a string, got 5\n");
+	assert_int_equal(manifests_error_count(fixture->manifests), 1);
+}
+
 static void a_directory_that_is_gone_and_comes_again_loses_nothing(void **state)
 {
 	struct fixture *fixture = *state;
@@ -413,6 +449,8 @@ int main(void)
 	    TEST(of_two_files_the_last_one_counts),
 	    TEST(an_object_moved_to_another_file_is_not_told_of),
 	    TEST(an_object_twice_in_one_file_is_complained_of),
+	    TEST(an_object_put_beside_its_unchanged_self_is_seen),
+	    TEST(what_was_complained_of_stays_so_while_others_change),
 	    TEST(a_directory_that_is_gone_and_comes_again_loses_nothing),
 	    TEST(what_cannot_be_read_keeps_what_it_said),
 	    TEST(a_path_missing_at_the_start_is_an_error),

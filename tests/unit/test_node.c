@@ -204,6 +204,44 @@ static void a_document_bad_on_its_marker_s_line_is_passed(void **state)
 	assert_yaml_error("--- @\n--- @\n--- {a: 1}\n", "!1:", "\n{a:1}\n");
 }
 
+static void a_text_is_cut_where_documents_begin(void **state)
+{
+	static const struct {
+		const char *document;
+		int line;
+	} expected[] = {
+	    {"# first\n%YAML 1.1\n---\na: |\n  --- no marker\n", 1},
+	    {"---\tb\n", 6},
+	    {"---\r\n", 7},
+	    {"--- c\n---no marker\n...\n", 8},
+	    {"%TAG x\n--- d\n", 11},
+	    {"---", 13},
+	};
+	struct buf text = {0};
+	struct str rest, document;
+	int line = 1, document_line;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++)
+		buf_append_text(&text, expected[i].document);
+	rest = buf_str(&text);
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+		assert_true(node_yaml_cut(&rest, &line, &document, &document_line));
+		assert_int_equal(document.len, strlen(expected[i].document));
+		assert_memory_equal(document.p, expected[i].document, document.len);
+		assert_int_equal(document_line, expected[i].line);
+	}
+	assert_false(node_yaml_cut(&rest, &line, &document, &document_line));
+	buf_done(&text);
+}
+
+static void directives_and_document_ends_are_understood(void **state)
+{
+	(void)state;
+	assert_yaml("%YAML 1.1\n---\na: 1\n...\n# between\n%YAML 1.1\n---\nb: 2\n...\nc: 3\n",
+		    "{a:1}\n{b:2}\n{c:3}\n");
+}
+
 static void aliases_refer_and_merge_keys_fill_in(void **state)
 {
 	(void)state;
@@ -380,6 +418,8 @@ int main(void)
 	    cmocka_unit_test(an_unreadable_document_costs_itself_only),
 	    cmocka_unit_test(errors_after_a_resumption_have_the_line_of_the_whole_text),
 	    cmocka_unit_test(a_document_bad_on_its_marker_s_line_is_passed),
+	    cmocka_unit_test(a_text_is_cut_where_documents_begin),
+	    cmocka_unit_test(directives_and_document_ends_are_understood),
 	    cmocka_unit_test(aliases_refer_and_merge_keys_fill_in),
 	    cmocka_unit_test(an_alias_bomb_is_refused),
 	    cmocka_unit_test(nesting_has_a_limit_aliases_included),

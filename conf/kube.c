@@ -122,16 +122,6 @@ static void sink_settle(void *ctx)
 	settle_soon(watch->source);
 }
 
-/* The server is back for one: it is for all. */
-static void sink_opened(void *ctx)
-{
-	struct kind_watch *watch = ctx;
-
-	for (size_t i = 0; i < KIND_COUNT; i++)
-		if (watch->source->watches[i].reflector)
-			kube_reflector_hurry(watch->source->watches[i].reflector);
-}
-
 static const struct kube_sink store_sink = {
     .begin = sink_begin,
     .put = sink_put,
@@ -140,8 +130,17 @@ static const struct kube_sink store_sink = {
     .end = sink_end,
     .abort = sink_abort,
     .settle = sink_settle,
-    .opened = sink_opened,
 };
+
+static void on_server_back(void *ctx)
+{
+	struct source_kube *source = ctx;
+
+	for (size_t i = 0; i < KIND_COUNT; i++)
+		if (source->watches[i].reflector)
+			kube_reflector_hurry(source->watches[i].reflector);
+	kube_wanted_hurry(source->wanted);
+}
 
 /* ---- metrics ---- */
 
@@ -363,6 +362,7 @@ struct source *source_kube_new_timed(struct ev_loop *loop, struct store *store,
 	source->client = kube_client_new(loop, config, metrics, timing, err);
 	if (!source->client)
 		return kube_free(&source->source);
+	kube_client_set_back_callback(source->client, on_server_back, source);
 	if (start_wanted(source, metrics, timing) < 0 || start_watches(source, needs, metrics, timing) < 0) {
 		err_set(err, -ENOMEM, "out of memory");
 		return kube_free(&source->source);

@@ -10,6 +10,7 @@
 #include "base/http1.h"
 #include "conf/kube_auth.h"
 #include "conf/kube_conn.h"
+#include "conf/kube_probe.h"
 #include "conf/kube_secret.h"
 #include "conf/kube_tls.h"
 #include "conf/node.h"
@@ -57,6 +58,9 @@ struct kube_client {
 	struct dns *dns;
 	struct kube_tls *tls; /* NULL: plain */
 	struct kube_auth *auth;
+	struct kube_probe *probe;
+	void (*on_back)(void *ctx);
+	void *on_back_ctx;
 	struct request_list queue;
 	struct lane_list lanes; /* those used last come first */
 	unsigned short_count;   /* lanes that carry a short request */
@@ -345,6 +349,8 @@ static void on_broken(void *ctx, int code, bool answered, const struct err *err)
 	struct kube_request *request = lane->request;
 	bool kept_too_long = lane->used && !answered;
 
+	if (!lane->ready)
+		kube_probe_suspect(lane->client->probe);
 	if (request)
 		part(request);
 	lane_free(lane);
@@ -483,6 +489,20 @@ static void on_dispatch(struct ev_loop *loop, ev_timer *watcher, int events)
 	}
 }
 
+static void on_back(void *ctx)
+{
+	struct kube_client *client = ctx;
+
+	if (client->on_back)
+		client->on_back(client->on_back_ctx);
+}
+
+void kube_client_set_back_callback(struct kube_client *client, void (*fn)(void *ctx), void *ctx)
+{
+	client->on_back = fn;
+	client->on_back_ctx = ctx;
+}
+
 static void on_credentials(void *ctx)
 {
 	want_dispatch(ctx);
@@ -558,6 +578,11 @@ struct kube_client *kube_client_new(struct ev_loop *loop, const struct kube_conf
 	client->dns = dns_new(loop, NULL, err);
 	if (!client->dns)
 		return NULL;
+	client->probe = kube_probe_new(loop, client->dns, config, client->timing, on_back, client);
+	if (!client->probe) {
+		err_set(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
 	if (config->tls)
 		client->tls = kube_tls_new(config, err);
 	if (config->tls && !client->tls)
@@ -582,6 +607,7 @@ struct kube_client *kube_client_free(struct kube_client *client)
 			lane_free(lane);
 	}
 	ev_clear_pending(client->loop, &client->dispatch);
+	kube_probe_free(client->probe);
 	kube_auth_free(client->auth);
 	kube_tls_free(client->tls);
 	dns_free(client->dns);

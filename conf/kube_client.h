@@ -11,7 +11,8 @@
  * other credentials now, or a kept connection that turned out closed before any answer (not POST and PATCH).
  *  4. A server that stops answering is noticed by time-outs of ours (connect, head, answer), on a silent
  * watch by TCP keep-alive (base/stream.h).
- *  5. No token, password or key is ever part of an error or a log line. */
+ *  5. When requests found nobody there, the server is looked for each timing.probe_s, and its return is told.
+ *  6. No token, password or key is ever part of an error or a log line. */
 #ifndef CONF_KUBE_CLIENT_H
 #define CONF_KUBE_CLIENT_H
 
@@ -36,6 +37,9 @@ struct kube_client *kube_client_new(struct ev_loop *loop, const struct kube_conf
 				    struct err *err);
 /* Cancels what runs. Not inside a callback of a request of its own. NULL allowed; returns NULL. */
 struct kube_client *kube_client_free(struct kube_client *client);
+
+/* fn is called from the loop when a server that was away accepts connections again. One at most. */
+void kube_client_set_back_callback(struct kube_client *client, void (*fn)(void *ctx), void *ctx);
 
 struct kube_result {
 	int code; /* 0: a 2xx answer, whole; -EREMOTEIO: another answer; else why there is none: -errno */

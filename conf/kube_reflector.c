@@ -44,8 +44,8 @@ struct kube_reflector {
 	bool plain_list;      /* streaming was refused: list by pages */
 	bool delivered;       /* this watch brought something */
 	bool opened;          /* and the server agreed to it */
-	bool hurry;           /* the wait is for a server that did not answer */
-	ev_tstamp began_at, opened_at;
+	bool unanswered;      /* the wait is for a server that did not answer */
+	ev_tstamp began_at, opened_at, relisted_at;
 	unsigned watch_timeout_s;
 	ev_timer timer; /* waiting: the next try; otherwise: the watchdog */
 	struct kube_backoff backoff;
@@ -342,16 +342,16 @@ static void fail(struct kube_reflector *reflector, const char *why, double pause
 		wait_s = wish_s;
 	abort_list(reflector);
 	set_connected(reflector, false);
-	reflector->hurry = !answered;
+	reflector->unanswered = !answered;
 	wait_for(reflector, wait_s);
 	log_failure(reflector, why, wait_s);
 }
 
 void kube_reflector_hurry(struct kube_reflector *reflector)
 {
-	if (reflector->phase != PHASE_WAITING || !reflector->hurry)
+	if (reflector->phase != PHASE_WAITING || !reflector->unanswered)
 		return;
-	reflector->hurry = false;
+	kube_backoff_reset(&reflector->backoff);
 	wait_for(reflector, 0);
 }
 
@@ -387,8 +387,6 @@ static void on_opened(void *ctx)
 		note_watching(reflector);
 	else
 		set_timer(reflector, reflector->options.timing->silence_s);
-	if (reflector->options.sink->opened)
-		reflector->options.sink->opened(reflector->options.ctx);
 }
 
 static int on_body(void *ctx, struct str bytes, struct err *err)
@@ -567,15 +565,20 @@ static bool needs_list(const struct kube_reflector *reflector, const struct kube
 	       result->status == 504;
 }
 
-/* Goes on at once, unless that is what we do all the time. */
+/* The list is read within the same try, unless that happened a moment ago already. */
 static void list_again(struct kube_reflector *reflector, const char *why)
 {
-	bool again = reflector->backoff.failures > 0;
-	double wait_s = next_wait(reflector);
+	bool lately = reflector->relisted_at > 0 &&
+		      now(reflector) - reflector->relisted_at < reflector->options.timing->retry_most_s;
 
 	set_connected(reflector, false);
 	log_info("API server: listing again", L_STR("kind", kind_text(reflector)), L_STR("reason", why));
-	wait_for(reflector, again ? wait_s : 0);
+	if (lately) {
+		wait_for(reflector, next_wait(reflector));
+	} else {
+		reflector->relisted_at = now(reflector);
+		begin_try(reflector);
+	}
 }
 
 static void on_watching_done(struct kube_reflector *reflector, const struct kube_result *result)
@@ -585,7 +588,8 @@ static void on_watching_done(struct kube_reflector *reflector, const struct kube
 	bool good = lived || reflector->delivered;
 	const char *why = reflector->verdict != VERDICT_NONE ? reflector->verdict_why.text : result->why;
 
-	metric_add(reflector->options.metrics.restarts, 1);
+	if (reflector->opened)
+		metric_add(reflector->options.metrics.restarts, 1);
 	if (good)
 		kube_backoff_reset(&reflector->backoff);
 	if (needs_list(reflector, result))
@@ -644,7 +648,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 static void begin_try(struct kube_reflector *reflector)
 {
 	reflector->began_at = now(reflector);
-	reflector->hurry = false;
+	reflector->unanswered = false;
 	if (!reflector->version)
 		begin_list(reflector);
 	if (!reflector->version && (reflector->plain_list || reflector->options.traits->no_streaming_lists))

@@ -1,18 +1,17 @@
 /* Keeps up with some objects of one kind: a complete list, then a watch from there, again and again.
  *
- *              .----------- refused: this server has no streaming lists ----------.
- *              |                                                                  v
- *   [start] -> STREAMING --bookmark initial-events-end--> WATCHING <--last page-- LISTING
- *              ^    |                                      |  ^ |                 ^  |
- *              |    '--- failure ---> WAITING <------------'  | '-- end of watch -'  |
- *              '----- no version -----'   '-- has a version --'  (as WAITING)        |
- *                                     ^------------- failure, 410 -------------------'
+ *   WAITING --no version--> STREAMING --initial-events-end--> WATCHING <--last page-- LISTING
+ *                               '---refused: no streaming lists here---------------------^
+ *   WAITING --has a version------------------------------------^
+ *   STREAMING, LISTING, WATCHING --failure, end--> WAITING
+ *   WATCHING --410: the version is forgotten--> STREAMING or LISTING
  *
  * Invariants
  *  1. Between begin and end (or abort) what is put is a complete list; nothing else is inferred from silence.
  *     Whatever the server does, what is in force is dropped only by a delete event or by a complete list.
- *  2. Two tries begin at least timing.apart_s apart; failures in a row wait longer and longer (conf/kube_backoff),
- *     and at least as long as the server asked for (Retry-After).
+ *  2. Two tries begin at least timing.apart_s apart, where the list that follows a 410 is part of its watch's
+ *     try once in a while. Failures in a row wait longer and longer (conf/kube_backoff), and at least as long as
+ *     the server asked for (Retry-After).
  *  3. A watch goes on from the last version heard. The list is read again when the server no longer knows that
  *     version (410, as status or as ERROR event), when versions go back, or when an event was not readable.
  *  4. An object that cannot be used leaves its last good version alone. If it cannot even be told which object it
@@ -41,7 +40,6 @@ struct kube_sink {
 	void (*end)(void *ctx);
 	void (*abort)(void *ctx);
 	void (*settle)(void *ctx); /* what one read brought is through */
-	void (*opened)(void *ctx); /* the server answers (again); NULL allowed */
 	/* 403 or 404: the server does not let us, or has no such kind. Called last; NULL allowed. */
 	void (*refused)(void *ctx);
 };
@@ -73,7 +71,7 @@ struct kube_reflector *kube_reflector_new(const struct kube_reflector_options *o
 /* Stops at once, calling nothing. NULL allowed; returns NULL. */
 struct kube_reflector *kube_reflector_free(struct kube_reflector *reflector);
 
-/* The server answers others: no need to wait longer, if we wait because there was no answer. */
+/* The server was away and is back: waiting begins anew, from the shortest wait, unless the server asked for it. */
 void kube_reflector_hurry(struct kube_reflector *reflector);
 
 #endif

@@ -14,6 +14,7 @@ const struct kube_timing kube_default_timing = {
     .retry_most_s = 30,
     .apart_s = 1,
     .lived_s = 5,
+    .probe_s = 1,
     .absent_s = 300,
     .poll_s = 10,
     .token_file_s = 60,

@@ -17,6 +17,7 @@ struct kube_timing {
 	double retry_most_s;  /* ... up to this */
 	double apart_s;       /* two tries of one reflector begin at least this far apart, whatever happens */
 	double lived_s;       /* a watch that lasted so long was a success, delivered or not */
+	double probe_s;       /* a server that is away is looked for this often, by one connection for all */
 	double absent_s;      /* a kind the server does not have is looked for again after this */
 	double poll_s;        /* wanted objects beyond the watches allowed are fetched again this often */
 	double token_file_s;  /* a token file is read again after this */

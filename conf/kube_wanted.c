@@ -468,6 +468,21 @@ static void on_sweep(struct ev_loop *loop, ev_timer *watcher, int events)
 	wanted->options.changed(wanted->options.ctx, false);
 }
 
+void kube_wanted_hurry(struct kube_wanted *wanted)
+{
+	for (struct map_iter it = map_begin(&wanted->wants); map_next(&it);) {
+		struct want *want = it.value;
+
+		if (want->reflector)
+			kube_reflector_hurry(want->reflector);
+		if (!ev_is_active(&want->retry))
+			continue;
+		ev_timer_stop(wanted->options.loop, &want->retry);
+		kube_backoff_reset(&want->backoff);
+		fetch(want);
+	}
+}
+
 bool kube_wanted_known(const struct kube_wanted *wanted, enum kind kind, const char *ns, const char *name)
 {
 	char buffer[KEY_MAX_BYTES];

@@ -48,6 +48,9 @@ struct kube_wanted *kube_wanted_free(struct kube_wanted *wanted); /* NULL allowe
 int kube_wanted_add(struct kube_wanted *wanted, enum kind kind, const char *ns, const char *name);
 void kube_wanted_remove(struct kube_wanted *wanted, enum kind kind, const char *ns, const char *name);
 
+/* The server was away and is back: nobody needs to wait longer for it. */
+void kube_wanted_hurry(struct kube_wanted *wanted);
+
 bool kube_wanted_known(const struct kube_wanted *wanted, enum kind kind, const char *ns, const char *name);
 /* Are first answers still on their way? */
 bool kube_wanted_busy(const struct kube_wanted *wanted);

@@ -2,7 +2,7 @@
  * in tests/cluster). */
 /* LINK: tests/unit/fake_api.c conf/kube.c conf/kube_auth.c conf/kube_backoff.c conf/kube_client.c */
 /* LINK: conf/kube_conn.c conf/kube_event.c conf/kube_exec.c conf/kube_file.c conf/kube_item.c */
-/* LINK: conf/kube_path.c conf/kube_reflector.c conf/kube_timing.c conf/kube_tls.c conf/kube_wanted.c */
+/* LINK: conf/kube_path.c conf/kube_probe.c conf/kube_reflector.c conf/kube_timing.c conf/kube_tls.c conf/kube_wanted.c */
 /* LINK: conf/kubeconfig.c conf/json_stream.c conf/node.c conf/node_json.c conf/node_scalar.c */
 /* LINK: conf/node_yaml.c conf/object.c conf/store.c conf/decode.c conf/decode_endpoints.c */
 /* LINK: conf/decode_ingress.c conf/decode_meta.c conf/decode_misc.c conf/decode_secret.c */
@@ -30,6 +30,7 @@ static const struct kube_timing quick = {
     .connect_s = 2,
     .head_s = 1,
     .answer_s = 1.2,
+    .probe_s = 0.2,
     .idle_s = 5,
     .silence_s = 0.4,
     .watch_least_s = 100,
@@ -168,6 +169,9 @@ static void run_for(struct world *world, double seconds)
 #define STREAM "sendInitialEvents=true"
 #define LIST   "services?limit="
 
+#define TLS_GET   "/api/v1/namespaces/shop/secrets/tls"
+#define TLS_WATCH "/api/v1/namespaces/shop/secrets?watch=true"
+
 /* A Service as JSON; 8 texts may be in use at a time. */
 static const char *service(const char *name, const char *version, const char *more)
 {
@@ -277,6 +281,11 @@ static bool is_at(const struct world *world, const char *name, const char *versi
 	const struct object *object = store_get(world->store, KIND_SERVICE, "shop", name);
 
 	return object && strcmp(object->resource_version, version) == 0;
+}
+
+static bool knows(struct world *world, const char *name)
+{
+	return source_known(world->source, KIND_SECRET, "shop", name);
 }
 
 static bool metric_says(const struct world *world, const char *line)
@@ -789,6 +798,34 @@ static void a_dead_server_changes_nothing_and_is_found_again(void **state)
 	assert_true(metric_says(world, "fairlead_api_connected{kind=\"Service\"} 1"));
 }
 
+static void the_return_of_a_server_is_noticed_however_long_the_waits_have_become(void **state)
+{
+	struct world *world = *state;
+	struct kube_timing patient = quick;
+	struct err err;
+	const struct source_needs needs = {.kinds = KIND_BIT(KIND_SERVICE) | KIND_BIT(KIND_ENDPOINTSLICE)};
+
+	patient.retry_first_s = 20;
+	patient.retry_most_s = 100;
+	fake_api_die(world->fake);
+	world->source =
+	    source_kube_new_timed(world->loop, world->store, world->config, &needs, NULL, &patient, &err);
+	assert_non_null(world->source);
+	source_want(world->source, KIND_SECRET, "shop", "tls");
+	run_for(world, 0.5); /* probe_s is 0.2 */
+	fake_say(world->fake, (struct fake_step){.match = TLS_GET, .status = 404, .body = "{}"});
+	fake_say(world->fake, (struct fake_step){.match = STREAM,
+						 .status = 200,
+						 .body = initial_end("10"),
+						 .streamed = true,
+						 .forever = true});
+	fake_api_revive(world->fake);
+	ev_tstamp back_at = ev_time();
+
+	await(world, store_synced(world->store, needs.kinds) && knows(world, "tls"));
+	assert_true(ev_time() - back_at < 3);
+}
+
 static void nothing_is_ready_while_the_server_was_never_there(void **state)
 {
 	struct world *world = *state;
@@ -872,9 +909,6 @@ static void only_what_is_needed_is_asked_for(void **state)
 
 /* ---- objects wanted by name ---- */
 
-#define TLS_GET   "/api/v1/namespaces/shop/secrets/tls"
-#define TLS_WATCH "/api/v1/namespaces/shop/secrets?watch=true"
-
 static const char *secret(const char *name, const char *version)
 {
 	static char texts[8][512];
@@ -894,11 +928,6 @@ static bool has_secret(const struct world *world, const char *name, const char *
 	const struct object *object = store_get(world->store, KIND_SECRET, "shop", name);
 
 	return object && strcmp(object->resource_version, version) == 0;
-}
-
-static bool knows(struct world *world, const char *name)
-{
-	return source_known(world->source, KIND_SECRET, "shop", name);
 }
 
 static void a_wanted_secret_is_fetched_then_watched_and_forgotten_when_unwanted(void **state)
@@ -1103,6 +1132,7 @@ int main(void)
 	    test(a_kind_the_server_does_not_have_is_empty_and_looked_for_again),
 	    test(retry_after_is_honoured),
 	    test(a_dead_server_changes_nothing_and_is_found_again),
+	    test(the_return_of_a_server_is_noticed_however_long_the_waits_have_become),
 	    test(nothing_is_ready_while_the_server_was_never_there),
 	    test(kinds_that_no_list_completes_are_synced_from_the_start),
 	    test(a_source_can_be_freed_at_any_moment),

@@ -1,6 +1,6 @@
 /* conf/kube_client and what it is made of: credentials, certificates, kept connections, against the fake server. */
 /* LINK: tests/unit/fake_api.c conf/kube_auth.c conf/kube_client.c conf/kube_conn.c conf/kube_exec.c */
-/* LINK: conf/kube_file.c conf/kube_timing.c conf/kube_tls.c conf/kubeconfig.c conf/node.c */
+/* LINK: conf/kube_backoff.c conf/kube_probe.c conf/kube_file.c conf/kube_timing.c conf/kube_tls.c conf/kubeconfig.c conf/node.c */
 /* LINK: conf/node_json.c conf/node_scalar.c conf/node_yaml.c base/addr.c base/arena.c base/buf.c */
 /* LINK: base/err.c base/log.c base/map.c base/metrics.c base/str.c base/stream.c base/dns.c base/http1.c */
 /* LINK: base/chunked.c base/http_syntax.c */
@@ -28,6 +28,7 @@ static const struct kube_timing quick = {
     .connect_s = 2,
     .head_s = 0.5,
     .answer_s = 1,
+    .probe_s = 0.2,
     .idle_s = 0.3,
     .token_file_s = 60,
     .exec_s = 1,

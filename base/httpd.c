@@ -49,6 +49,7 @@ struct httpd {
 	struct ev_loop *loop;
 	httpd_fn *fn;
 	void *ctx;
+	bool any_method;
 	int fd;
 	ev_io accept;
 	ev_timer accept_again;
@@ -157,7 +158,7 @@ static void answer_request(struct connection *connection, const struct http_head
 
 	/* A request with a body is answered without reading that. */
 	connection->close_after = !head->keep_alive || !http1_done(&connection->parser);
-	if (is_head || str_is(head->method, "GET")) {
+	if (httpd->any_method || is_head || str_is(head->method, "GET")) {
 		httpd->fn(httpd->ctx, head, &answer);
 	} else {
 		answer.status = 405;
@@ -409,6 +410,11 @@ struct httpd *httpd_listen(struct ev_loop *loop, const struct endpoint_addr *add
 	httpd->accept_again.data = httpd;
 	ev_io_start(loop, &httpd->accept);
 	return httpd;
+}
+
+void httpd_take_any_method(struct httpd *httpd)
+{
+	httpd->any_method = true;
 }
 
 struct httpd *httpd_free(struct httpd *httpd)

@@ -33,6 +33,8 @@ typedef void httpd_fn(void *ctx, const struct http_head *head, struct httpd_answ
 /* addr with family 0: all addresses, both families (one dual-stack socket). NULL with *err, the address in it. */
 struct httpd *httpd_listen(struct ev_loop *loop, const struct endpoint_addr *addr, httpd_fn *fn, void *ctx,
 			   struct err *err);
+/* Requests of every method are given to fn; without this, others than GET and HEAD are answered 405. */
+void httpd_take_any_method(struct httpd *httpd);
 struct httpd *httpd_free(struct httpd *httpd);  /* closes all connections at once; returns NULL */
 uint16_t httpd_port(const struct httpd *httpd); /* the port bound, when 0 was asked for */
 

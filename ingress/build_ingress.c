@@ -15,6 +15,8 @@ struct build_ingress *build_ingress_free(struct build_ingress *ingress)
 	object_unref(unconst(&ingress->object->meta));
 	findings_done(&ingress->findings);
 	arena_done(&ingress->arena);
+	free((void *)ingress->hosts);
+	free(ingress->secrets);
 	free(ingress);
 	return NULL;
 }
@@ -36,7 +38,7 @@ static int list_hosts(struct build_ingress *ingress)
 	struct map seen cleanup(map_done) = {0};
 	int code = 0;
 
-	ingress->hosts = arena_array(&ingress->arena, object->rule_count + 1, sizeof(const char *));
+	ingress->hosts = calloc(object->rule_count + 1, sizeof(const char *));
 	if (!ingress->hosts)
 		return -ENOMEM;
 	for (size_t i = 0; i < object->rule_count && code == 0; i++)
@@ -46,34 +48,44 @@ static int list_hosts(struct build_ingress *ingress)
 	return code;
 }
 
-static void add_secret(struct build_ingress *ingress, struct build_secret secret)
+static bool same_secret(const struct build_secret *a, const struct build_secret *b)
 {
-	for (size_t i = 0; i < ingress->secret_count; i++) {
-		const struct build_secret *known = &ingress->secrets[i];
+	return a->use == b->use && strcmp(a->ns, b->ns) == 0 && strcmp(a->name, b->name) == 0;
+}
 
-		if (known->use == secret.use && strcmp(known->ns, secret.ns) == 0 &&
-		    strcmp(known->name, secret.name) == 0)
+static void add_secret(struct build_secret *secrets, size_t *count, struct build_secret secret)
+{
+	for (size_t i = 0; i < *count; i++) {
+		if (same_secret(&secrets[i], &secret))
 			return;
 	}
-	ingress->secrets[ingress->secret_count++] = secret;
+	secrets[(*count)++] = secret;
 }
 
 static int list_secrets(struct build_ingress *ingress)
 {
 	const struct ingress *object = ingress->object;
 	const struct annotations *annotations = &ingress->annotations;
+	struct build_secret *secrets;
+	size_t count = 0;
 
-	ingress->secrets = arena_array(&ingress->arena, object->tls_count + 1, sizeof(*ingress->secrets));
-	if (!ingress->secrets)
+	if (object->tls_count == 0 && !annotations->auth_basic)
+		return 0;
+	secrets = calloc(object->tls_count + 1, sizeof(*secrets));
+	if (!secrets)
 		return -ENOMEM;
 	for (size_t i = 0; i < object->tls_count; i++) {
 		if (object->tls[i].secret_name[0])
-			add_secret(ingress, (struct build_secret){object->meta.ns, object->tls[i].secret_name,
-								  BUILD_SECRET_TLS});
+			add_secret(secrets, &count,
+				   (struct build_secret){object->meta.ns, object->tls[i].secret_name,
+							 BUILD_SECRET_TLS});
 	}
 	if (annotations->auth_basic && !annotations->denied)
-		add_secret(ingress, (struct build_secret){annotations->auth_secret_ns,
-							  annotations->auth_secret_name, BUILD_SECRET_AUTH});
+		add_secret(secrets, &count,
+			   (struct build_secret){annotations->auth_secret_ns, annotations->auth_secret_name,
+						 BUILD_SECRET_AUTH});
+	ingress->secrets = secrets;
+	ingress->secret_count = count;
 	return 0;
 }
 

@@ -9,7 +9,7 @@
  *     under:    -   /    /a     /a/b     /              predecessor /a/b/c no, its parent /a/b yes
  *
  * Invariants
- *  1. An index speaks of routes by position and is only good for the array it was built from.
+ *  1. An index speaks of routes by position and points to their paths: it is good as long as the array it was built from.
  *  2. Of several routes with the same path and kind of match the first in the array is found, the others
  * never.
  *  3. A lookup costs O(log n) comparisons and one walk up the ancestors, whatever the request's path looks
@@ -30,9 +30,6 @@ struct str route_rule_path(struct str path, enum path_type type);
 /* Preference: longer path first, then Exact before the others. <0: a comes first. */
 int route_compare(const struct route *a, const struct route *b);
 
-/* Do they compete for the same requests, so that only the first can ever match? */
-bool route_same_match(const struct route *a, const struct route *b);
-
 struct host_index;
 
 size_t route_index_bytes(size_t route_count); /* what an index of so many routes needs, 8-byte aligned */
@@ -40,6 +37,6 @@ size_t route_index_bytes(size_t route_count); /* what an index of so many routes
 void route_index_build(struct host_index *index, const struct route *routes, size_t route_count);
 
 #define ROUTE_NOT_FOUND UINT32_MAX
-uint32_t route_index_find(const struct host_index *index, const struct route *routes, struct str path);
+uint32_t route_index_find(const struct host_index *index, struct str path);
 
 #endif

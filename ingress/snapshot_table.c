@@ -12,10 +12,14 @@
 
 #define CHUNK_SLOTS 64u
 
+struct table_slot {
+	void *item; /* NULL: empty */
+	uint32_t hash;
+};
+
 struct table_chunk {
 	atomic_uint refs;
-	uint32_t hashes[CHUNK_SLOTS];
-	void *items[CHUNK_SLOTS]; /* NULL: empty */
+	struct table_slot slots[CHUNK_SLOTS];
 };
 
 /* ---- chunks ---- */
@@ -25,8 +29,8 @@ static void chunk_unref(const struct table_ops *ops, struct table_chunk *chunk)
 	if (!chunk || atomic_fetch_sub_explicit(&chunk->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	for (size_t i = 0; i < CHUNK_SLOTS; i++) {
-		if (chunk->items[i])
-			ops->unref(chunk->items[i]);
+		if (chunk->slots[i].item)
+			ops->unref(chunk->slots[i].item);
 	}
 	free(chunk);
 }
@@ -40,11 +44,10 @@ static struct table_chunk *chunk_clone(const struct table_ops *ops, const struct
 	atomic_init(&chunk->refs, 1);
 	if (!from)
 		return chunk;
-	memcpy(chunk->hashes, from->hashes, sizeof(chunk->hashes));
-	memcpy(chunk->items, from->items, sizeof(chunk->items));
+	memcpy(chunk->slots, from->slots, sizeof(chunk->slots));
 	for (size_t i = 0; i < CHUNK_SLOTS; i++) {
-		if (chunk->items[i])
-			ops->ref(chunk->items[i]);
+		if (chunk->slots[i].item)
+			ops->ref(chunk->slots[i].item);
 	}
 	return chunk;
 }
@@ -71,12 +74,12 @@ static void *slot_item(const struct table *table, size_t slot)
 {
 	const struct table_chunk *chunk = table->chunks[slot / CHUNK_SLOTS];
 
-	return chunk ? chunk->items[slot % CHUNK_SLOTS] : NULL;
+	return chunk ? chunk->slots[slot % CHUNK_SLOTS].item : NULL;
 }
 
 static uint32_t slot_hash(const struct table *table, size_t slot)
 {
-	return table->chunks[slot / CHUNK_SLOTS]->hashes[slot % CHUNK_SLOTS];
+	return table->chunks[slot / CHUNK_SLOTS]->slots[slot % CHUNK_SLOTS].hash;
 }
 
 static uint32_t key_hash(struct str key)
@@ -100,8 +103,7 @@ static size_t slot_find(const struct table *table, struct str key, uint32_t hash
 
 static void slot_set(struct table_chunk *chunk, size_t slot, uint32_t hash, void *item)
 {
-	chunk->hashes[slot % CHUNK_SLOTS] = hash;
-	chunk->items[slot % CHUNK_SLOTS] = item;
+	chunk->slots[slot % CHUNK_SLOTS] = (struct table_slot){item, hash};
 }
 
 void *table_get(const struct table *table, struct str key)
@@ -166,7 +168,7 @@ int table_put(struct table *table, void *item)
 	chunk = chunk_writable(table, slot);
 	if (!chunk)
 		goto no_memory;
-	old = chunk->items[slot % CHUNK_SLOTS];
+	old = chunk->slots[slot % CHUNK_SLOTS].item;
 	slot_set(chunk, slot, hash, item);
 	if (old)
 		table->ops->unref(old);

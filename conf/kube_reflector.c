@@ -465,9 +465,17 @@ static void take_as_empty(struct kube_reflector *reflector)
 	wait_for(reflector, reflector->options.timing->absent_s);
 }
 
-static bool is_refusal(unsigned status)
+/* We may not list or watch, and the owner knows another way. Who was let in once is let in again: servers refuse
+ * everybody for a moment while they start. */
+static bool give_up(struct kube_reflector *reflector, const struct kube_result *result)
 {
-	return status == 403 || status == 404;
+	bool refused = result->status == 403 || result->status == 404;
+
+	if (!refused || reflector->listed || !reflector->options.sink->refused)
+		return false;
+	abort_list(reflector);
+	reflector->options.sink->refused(reflector->options.ctx);
+	return true;
 }
 
 static void on_page_failed(struct kube_reflector *reflector, const struct kube_result *result)
@@ -478,9 +486,8 @@ static void on_page_failed(struct kube_reflector *reflector, const struct kube_r
 		take_as_empty(reflector);
 		return;
 	}
-	fail(reflector, why, result->retry_after_s, result->status > 0);
-	if (is_refusal(result->status) && reflector->options.sink->refused)
-		reflector->options.sink->refused(reflector->options.ctx);
+	if (!give_up(reflector, result))
+		fail(reflector, why, result->retry_after_s, result->status > 0);
 }
 
 static void on_page_done(void *ctx, const struct kube_result *result)
@@ -552,9 +559,8 @@ static void on_streaming_done(struct kube_reflector *reflector, const struct kub
 	double pause_s =
 	    reflector->verdict == VERDICT_PAUSE ? reflector->verdict_pause_s : result->retry_after_s;
 
-	fail(reflector, why, pause_s, result->status > 0);
-	if (is_refusal(result->status) && reflector->options.sink->refused)
-		reflector->options.sink->refused(reflector->options.ctx);
+	if (!give_up(reflector, result))
+		fail(reflector, why, pause_s, result->status > 0);
 }
 
 static bool needs_list(const struct kube_reflector *reflector, const struct kube_result *result)
@@ -602,8 +608,6 @@ static void on_watching_done(struct kube_reflector *reflector, const struct kube
 		fail(reflector, result->code == 0 ? "the watch ended at once, without an event" : why,
 		     reflector->verdict == VERDICT_PAUSE ? reflector->verdict_pause_s : result->retry_after_s,
 		     result->status > 0);
-	if (is_refusal(result->status) && reflector->options.sink->refused)
-		reflector->options.sink->refused(reflector->options.ctx);
 }
 
 static void on_watch_done(void *ctx, const struct kube_result *result)

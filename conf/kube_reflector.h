@@ -40,7 +40,8 @@ struct kube_sink {
 	void (*end)(void *ctx);
 	void (*abort)(void *ctx);
 	void (*settle)(void *ctx); /* what one read brought is through */
-	/* 403 or 404: the server does not let us, or has no such kind. Called last; NULL allowed. */
+	/* 403 or 404 before the first list: the owner, who knows another way, frees the reflector in this. NULL: tried
+	 * again like any failure. */
 	void (*refused)(void *ctx);
 };
 

@@ -31,9 +31,10 @@ struct want {
 	unsigned count; /* 0: to be swept away */
 	enum want_state state;
 	bool known;
-	bool unwatchable; /* the server lets us get it, not watch it */
-	bool refusal_logged;
-	bool seen; /* the list of its watch has it */
+	ev_tstamp watch_again_at; /* the server let us get it, not watch it: not before this */
+	ev_tstamp fetched_at;
+	bool get_refused; /* and that was logged */
+	bool seen;        /* the list of its watch has it */
 	struct kube_request *request;
 	struct buf answer;
 	struct kube_reflector *reflector;
@@ -140,6 +141,11 @@ static void on_settle(void *ctx)
 	want->wanted->options.changed(want->wanted->options.ctx, false);
 }
 
+static void put_off_watch(struct want *want)
+{
+	want->watch_again_at = ev_now(want->wanted->options.loop) + want->wanted->options.timing->absent_s;
+}
+
 /* The last thing the reflector does: it may go. */
 static void on_refused(void *ctx)
 {
@@ -148,7 +154,7 @@ static void on_refused(void *ctx)
 	log_info("not allowed to watch it, fetching it now and then instead",
 		 L_STR("kind", kind_name(want->scope.kind)), L_STR("namespace", want->ns),
 		 L_STR("name", want->name));
-	want->unwatchable = true;
+	put_off_watch(want);
 	want->reflector = kube_reflector_free(want->reflector);
 	want->wanted->watched_count--;
 	poll_it(want);
@@ -213,6 +219,11 @@ static void stop_polling(struct want *want)
 		ev_timer_stop(wanted->options.loop, &wanted->poll);
 }
 
+static bool may_watch(const struct want *want)
+{
+	return want->watch_again_at <= ev_now(want->wanted->options.loop);
+}
+
 /* Gives a watch to the first of the polled that may use it. False when there is none. */
 static bool promote_one(struct kube_wanted *wanted)
 {
@@ -220,7 +231,7 @@ static bool promote_one(struct kube_wanted *wanted)
 
 	TAILQ_FOREACH(want, &wanted->polled, entry)
 	{
-		if (want->unwatchable || want->request || want->count == 0)
+		if (!may_watch(want) || want->request || want->count == 0)
 			continue;
 		stop_polling(want);
 		if (watch(want) == 0)
@@ -246,6 +257,13 @@ static unsigned polls_now(const struct kube_wanted *wanted)
 	return (unsigned)(tenth < most ? tenth : most);
 }
 
+static bool is_due(const struct want *want)
+{
+	const struct kube_wanted_options *options = &want->wanted->options;
+
+	return !want->request && ev_now(options->loop) - want->fetched_at >= options->timing->poll_s;
+}
+
 static void on_poll(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct kube_wanted *wanted = timer->data;
@@ -254,8 +272,8 @@ static void on_poll(struct ev_loop *loop, ev_timer *timer, int events)
 	for (unsigned left = polls_now(wanted); left > 0; left--) {
 		struct want *want = TAILQ_FIRST(&wanted->polled);
 
-		if (!want || want->request)
-			return; /* the server is slower than we ask */
+		if (!want || !is_due(want))
+			return;
 		TAILQ_REMOVE(&wanted->polled, want, entry);
 		TAILQ_INSERT_TAIL(&wanted->polled, want, entry);
 		fetch(want);
@@ -267,7 +285,7 @@ static void on_poll(struct ev_loop *loop, ev_timer *timer, int events)
 /* After its first answer. */
 static void settle_down(struct want *want)
 {
-	if (want->unwatchable || want->wanted->watched_count >= KUBE_WATCHES_MAX || watch(want) < 0)
+	if (!may_watch(want) || want->wanted->watched_count >= KUBE_WATCHES_MAX || watch(want) < 0)
 		poll_it(want);
 }
 
@@ -300,11 +318,21 @@ static void take_answer(struct want *want)
 		on_put(want, item.object);
 }
 
-static void log_refusal(struct want *want, const char *why)
+/* Who may not get it is not let watch it either. */
+static void take_refusal(struct want *want, const char *why)
 {
-	if (!want->refusal_logged)
+	if (!want->get_refused)
 		log_warn("not allowed to read it", L_STR("kind", kind_name(want->scope.kind)),
 			 L_STR("namespace", want->ns), L_STR("name", want->name), L_STR("error", why));
+	want->get_refused = true;
+	put_off_watch(want);
+}
+
+static void end_refusal(struct want *want)
+{
+	if (want->get_refused)
+		want->watch_again_at = 0;
+	want->get_refused = false;
 }
 
 static int on_fetch_body(void *ctx, struct str bytes, struct err *err)
@@ -318,13 +346,14 @@ static int on_fetch_body(void *ctx, struct str bytes, struct err *err)
 
 static void take_result(struct want *want, const struct kube_result *result)
 {
+	if (result->status == 403)
+		take_refusal(want, result->why);
+	else
+		end_refusal(want);
 	if (result->status == 404)
 		delete_from_store(want);
-	else if (result->status == 403)
-		log_refusal(want, result->why);
-	else
+	else if (result->code == 0)
 		take_answer(want);
-	want->refusal_logged = result->status == 403;
 	kube_backoff_reset(&want->backoff);
 	become_known(want);
 }
@@ -338,11 +367,11 @@ static void on_fetch_done(void *ctx, const struct kube_result *result)
 	if (answered)
 		take_result(want, result);
 	buf_done(&want->answer);
-	if (want->state != WANT_FETCHING)
-		return; /* the next poll comes anyway */
-	if (answered)
+	if (want->state == WANT_POLLED && answered)
+		promote(want->wanted); /* it may be watched by now */
+	else if (want->state == WANT_FETCHING && answered)
 		settle_down(want);
-	else
+	else if (want->state == WANT_FETCHING)
 		retry_later(want, result->retry_after_s);
 }
 
@@ -352,6 +381,7 @@ static void fetch(struct want *want)
 	struct buf path cleanup(buf_done) = {0};
 	struct kube_request_options options = {.method = "GET", .ops = &ops, .ctx = want};
 
+	want->fetched_at = ev_now(want->wanted->options.loop);
 	kube_path_get(&path, &want->scope);
 	if (buf_append_char(&path, '\0') == 0) {
 		options.path = buf_head(&path);

@@ -995,23 +995,64 @@ static void a_secret_we_may_not_read_is_known_and_asked_for_again(void **state)
 {
 	struct world *world = *state;
 
-	for (unsigned i = 0; i < 2; i++) {
-		fake_say(world->fake, (struct fake_step){.match = TLS_GET, .status = 403, .body = "{}"});
-		fake_say(world->fake, (struct fake_step){.match = TLS_WATCH, .status = 403, .body = "{}"});
-	}
+	fake_say(world->fake,
+		 (struct fake_step){.match = TLS_GET, .status = 403, .body = "{}", .forever = true});
 	start(world, 0);
 	source_want(world->source, KIND_SECRET, "shop", "tls");
 	await(world, world->known == 1);
 	assert_true(knows(world, "tls"));
+	await(world, fake_count(world->fake, TLS_GET) == 3);
+	assert_int_equal(fake_count(world->fake, TLS_WATCH), 0); /* refused anyway */
 	fake_say(
 	    world->fake,
 	    (struct fake_step){.match = TLS_GET, .status = 200, .body = secret("tls", "5"), .forever = true});
 	await(world, has_secret(world, "tls", "5"));
-	assert_int_equal(fake_count(world->fake, TLS_WATCH), 1); /* refused once: polled from then on */
-	fake_forget(world->fake);
+	await(world, fake_count(world->fake, TLS_WATCH) == 1);
+}
+
+static void a_secret_we_may_get_but_not_watch_is_fetched_now_and_then(void **state)
+{
+	struct world *world = *state;
+
+	fake_say(world->fake,
+		 (struct fake_step){.match = TLS_WATCH, .status = 403, .body = "{}", .forever = true});
+	fake_say(
+	    world->fake,
+	    (struct fake_step){.match = TLS_GET, .status = 200, .body = secret("tls", "5"), .forever = true});
+	start(world, 0);
+	source_want(world->source, KIND_SECRET, "shop", "tls");
+	await(world, has_secret(world, "tls", "5"));
+	await(world, fake_count(world->fake, TLS_WATCH) == 1);
+	fake_say(
+	    world->fake,
+	    (struct fake_step){.match = TLS_GET, .status = 200, .body = secret("tls", "6"), .forever = true});
+	await(world, has_secret(world, "tls", "6"));
 	fake_say(world->fake,
 		 (struct fake_step){.match = TLS_GET, .status = 404, .body = "{}", .forever = true});
 	await(world, store_count(world->store, KIND_SECRET) == 0);
+	unsigned before = fake_count(world->fake, TLS_GET);
+
+	run_for(world, 0.5); /* poll_s is 0.2 */
+	assert_in_range(fake_count(world->fake, TLS_GET) - before, 1, 3);
+}
+
+static void a_watch_refused_later_is_only_a_failure(void **state)
+{
+	struct world *world = *state;
+
+	fake_say(
+	    world->fake,
+	    (struct fake_step){.match = TLS_GET, .status = 200, .body = secret("tls", "5"), .forever = true});
+	say_stream(world, all(event("ADDED", secret("tls", "5")), initial_end("9"), ""));
+	start(world, 0);
+	source_want(world->source, KIND_SECRET, "shop", "tls");
+	await(world, fake_open_streams(world->fake) == 1);
+	fake_say(world->fake, (struct fake_step){.match = TLS_WATCH, .status = 403, .body = "{}"});
+	fake_end(world->fake, TLS_WATCH, FAKE_END);
+	await(world, fake_count(world->fake, TLS_WATCH) == 3);
+	fake_push(world->fake, TLS_WATCH, event("MODIFIED", secret("tls", "10")));
+	await(world, has_secret(world, "tls", "10"));
+	assert_int_equal(fake_count(world->fake, TLS_GET), 1);
 }
 
 static void names_no_secret_can_have_are_known_and_never_asked_for(void **state)
@@ -1141,6 +1182,8 @@ int main(void)
 	    test(absence_is_known_and_seen_to_end),
 	    test(a_secret_that_went_while_nobody_looked_goes_with_the_list),
 	    test(a_secret_we_may_not_read_is_known_and_asked_for_again),
+	    test(a_secret_we_may_get_but_not_watch_is_fetched_now_and_then),
+	    test(a_watch_refused_later_is_only_a_failure),
 	    test(names_no_secret_can_have_are_known_and_never_asked_for),
 	    test(an_answer_that_is_none_leaves_it_unknown),
 	    test(beyond_the_watches_allowed_secrets_are_polled),

@@ -382,16 +382,18 @@ static int64_t fraction_us(const char **at)
 /* "Z", "+02:00", "-05:30": seconds east of UTC. */
 static bool zone_parse(const char *at, int64_t *ret_s)
 {
-	unsigned hours, minutes;
-	int end = 0;
+	struct tm tm = {0};
+	const char *end;
 
 	*ret_s = 0;
 	if (strcmp(at, "Z") == 0)
 		return true;
-	if ((*at != '+' && *at != '-') || sscanf(at + 1, "%2u:%2u%n", &hours, &minutes, &end) != 2 ||
-	    at[1 + end] != '\0')
+	if (*at != '+' && *at != '-')
 		return false;
-	*ret_s = (hours * 60 + minutes) * 60;
+	end = strptime(at + 1, "%H:%M", &tm);
+	if (!end || *end != '\0')
+		return false;
+	*ret_s = (tm.tm_hour * INT64_C(60) + tm.tm_min) * 60;
 	if (*at == '-')
 		*ret_s = -*ret_s;
 	return true;

@@ -13,7 +13,8 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-#define FRESH_NS (100 * 1000 * 1000) /* well beyond the clock tick that time stamps are taken from */
+#define FRESH_NS   100000000LL /* well beyond the clock tick that time stamps are taken from */
+#define READ_BYTES ((size_t)64 * 1024)
 
 static bool same_time(struct timespec a, struct timespec b)
 {
@@ -162,11 +163,11 @@ int manifest_stat(const char *path, struct manifest_stamp *ret, struct err *err)
 static int read_all(int fd, struct buf *text)
 {
 	for (;;) {
-		char *room = buf_reserve(text, 64 * 1024);
+		char *room = buf_reserve(text, READ_BYTES);
 		ssize_t len;
 		if (!room)
 			return -ENOMEM;
-		len = read(fd, room, 64 * 1024);
+		len = read(fd, room, READ_BYTES);
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len <= 0)

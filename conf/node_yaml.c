@@ -50,7 +50,8 @@ static int line_of(const struct node_yaml *yaml, yaml_mark_t mark)
 static int fail(struct node_yaml *yaml, int line, const char *why)
 {
 	yaml->error_line = line;
-	return err_set(yaml->err, -EBADMSG, "%s", why);
+	(void)err_set(yaml->err, -EBADMSG, "%s", why);
+	return -EBADMSG;
 }
 
 /* The reader (encoding errors) knows the byte only. */
@@ -182,7 +183,7 @@ static int build_scalar(struct node_yaml *yaml, const yaml_event_t *event, struc
 	if (!node)
 		return -ENOMEM;
 	rc = copy_text(yaml, event, &node->text);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (is_plain(event) || (tag && is_resolved_by_text(tag)))
 		node_scalar_resolve(node);
@@ -214,14 +215,14 @@ static int build_list(struct node_yaml *yaml, const yaml_event_t *start, unsigne
 		yaml_event_t event cleanup(yaml_event_delete) = {0};
 		struct built item;
 		int rc = next_event(yaml, &event);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 		if (event.type == YAML_SEQUENCE_END_EVENT)
 			break;
 		rc = build(yaml, &event, depth + 1, &item);
 		if (rc == 0)
 			rc = pending_push(yaml, STR_LIT(""), item.node->line, item.node);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 		add_child(&built, &item);
 	}
@@ -285,7 +286,7 @@ static int merge_map(struct node_yaml *yaml, size_t first, const struct node *so
 			    compare_key))
 			continue;
 		rc = pending_push(yaml, entry->key, entry->line, entry->value);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 	}
 	sort_entries(yaml, first);
@@ -300,7 +301,7 @@ static int merge(struct node_yaml *yaml, size_t first, const struct node *source
 		return fail(yaml, line, "too many maps to merge");
 	for (size_t i = 0; i < source->count; i++) {
 		int rc = merge_map(yaml, first, source->items[i], line);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 	}
 	return 0;
@@ -327,7 +328,7 @@ static int finish_map(struct node_yaml *yaml, size_t first, const struct node_en
 	rc = check_duplicates(yaml, first);
 	if (rc == 0 && merged->value)
 		rc = merge(yaml, first, merged->value, merged->line);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	node->count = yaml->pending_count - first;
 	node->entries = arena_array(&yaml->arena, node->count, sizeof(struct node_entry));
@@ -352,7 +353,7 @@ static int build_entry(struct node_yaml *yaml, const yaml_event_t *key_event, un
 		rc = next_event(yaml, &event);
 	if (rc == 0)
 		rc = build(yaml, &event, depth + 1, &value);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	add_child(map, &value);
 	if (!is_merge)
@@ -377,16 +378,16 @@ static int build_map(struct node_yaml *yaml, const yaml_event_t *start, unsigned
 	for (;;) {
 		yaml_event_t event cleanup(yaml_event_delete) = {0};
 		rc = next_event(yaml, &event);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 		if (event.type == YAML_MAPPING_END_EVENT)
 			break;
 		rc = build_entry(yaml, &event, depth, &built, &merged);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
 	}
 	rc = finish_map(yaml, first, &merged, node);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	*ret = built;
 	return remember_anchor(yaml, start->data.mapping_start.anchor, ret);
@@ -399,7 +400,7 @@ static int build(struct node_yaml *yaml, const yaml_event_t *event, unsigned dep
 	if (event->type == YAML_ALIAS_EVENT)
 		return build_alias(yaml, event, depth, ret);
 	rc = count_nodes(yaml, 1, depth, event->start_mark);
-	if (rc < 0)
+	if (rc != 0)
 		return rc;
 	if (event->type == YAML_SCALAR_EVENT)
 		return build_scalar(yaml, event, ret);
@@ -479,7 +480,7 @@ static int read_document(struct node_yaml *yaml, struct node **ret)
 {
 	for (;;) {
 		yaml_event_t event cleanup(yaml_event_delete) = {0};
-		struct built built;
+		struct built built = {0};
 		int rc = next_event(yaml, &event);
 		if (rc < 0)
 			return rc;

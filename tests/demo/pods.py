@@ -27,7 +27,9 @@ class Pod(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Not http.server's: that one asks the name service for its own name, and in here nobody answers."""
+    allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
 

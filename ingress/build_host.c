@@ -72,7 +72,7 @@ static struct policy policy_of(const struct builder *builder, const struct build
 		policy.denied = true;
 		found(builder, claim,
 		      annotation_field(builder->env->annotations, "auth-secret", field, sizeof(field)),
-		      "Secret %s/%s: %s; all paths of this Ingress answer 503", annotations->auth_secret_ns,
+		      "Secret %s/%s %s; all paths of this Ingress answer 503", annotations->auth_secret_ns,
 		      annotations->auth_secret_name, why);
 	}
 	return policy;

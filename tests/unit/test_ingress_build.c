@@ -802,7 +802,7 @@ static void a_missing_auth_secret_denies_the_paths_of_that_ingress_only(void **s
 	assert_true(route_at(world, "h.io", "/closed")->denied);
 	assert_false(route_at(world, "h.io", "/open")->denied);
 	assert_finding(world, "shop/web", "metadata.annotations[nginx.ingress.kubernetes.io/auth-secret]",
-		       "Secret shop/nobody: does not exist; all paths of this Ingress answer 503");
+		       "Secret shop/nobody does not exist; all paths of this Ingress answer 503");
 	world_free(world);
 }
 

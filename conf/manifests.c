@@ -126,18 +126,14 @@ static void complain_of_object(struct manifests *manifests, struct file *file, c
 
 /* ---- entries and claims ---- */
 
-/* A byte for the kind, "ns/name". Lengths are the decoder's: 63 and 253 at most. */
-struct key {
-	char bytes[512];
-	struct str str;
-};
+/* A byte for the kind, "ns/name", in buffer. Lengths are the decoder's: 63 and 253 at most. */
+#define KEY_MAX 512
 
-static void key_make(struct key *key, enum kind kind, const char *ns, const char *name)
+static struct str key_make(char buffer[static KEY_MAX], enum kind kind, const char *ns, const char *name)
 {
-	int len = snprintf(key->bytes, sizeof(key->bytes), "%c%s/%s", 'A' + (int)kind, ns, name);
+	int len = snprintf(buffer, KEY_MAX, "%c%s/%s", 'A' + (int)kind, ns, name);
 
-	key->str =
-	    (struct str){key->bytes, (size_t)len < sizeof(key->bytes) ? (size_t)len : sizeof(key->bytes) - 1};
+	return (struct str){buffer, (size_t)len < KEY_MAX ? (size_t)len : KEY_MAX - 1};
 }
 
 static void touch(struct manifests *manifests, struct entry *entry)
@@ -152,19 +148,18 @@ static void touch(struct manifests *manifests, struct entry *entry)
 
 static struct entry *entry_get(struct manifests *manifests, const struct object *object)
 {
-	struct key key;
-	struct entry *entry;
+	char buffer[KEY_MAX];
+	struct str key = key_make(buffer, object->kind, object->ns, object->name);
+	struct entry *entry = map_get(&manifests->entries, key);
 
-	key_make(&key, object->kind, object->ns, object->name);
-	entry = map_get(&manifests->entries, key.str);
 	if (entry)
 		return entry;
-	entry = calloc(1, sizeof(*entry) + key.str.len);
+	entry = calloc(1, sizeof(*entry) + key.len);
 	if (!entry)
 		return NULL;
-	memcpy(entry->key, key.str.p, key.str.len);
-	entry->key_len = key.str.len;
-	if (map_set(&manifests->entries, key.str, entry, NULL) < 0) {
+	memcpy(entry->key, key.p, key.len);
+	entry->key_len = key.len;
+	if (map_set(&manifests->entries, key, entry, NULL) < 0) {
 		free(entry);
 		return NULL;
 	}
@@ -375,15 +370,14 @@ static void on_object(void *ctx, struct object *object)
 /* What is bad keeps its last good version, and its place in the file. */
 static void keep_named(struct reading *reading, const struct decode_complaint *complaint)
 {
-	struct key key;
+	char buffer[KEY_MAX];
 	enum kind kind;
 	const struct entry *entry;
 	struct claim *claim;
 
 	if (complaint->name[0] == '\0' || !kind_from_name(str_of(complaint->kind), &kind))
 		return;
-	key_make(&key, kind, complaint->ns, complaint->name);
-	entry = map_get(&reading->manifests->entries, key.str);
+	entry = map_get(&reading->manifests->entries, key_make(buffer, kind, complaint->ns, complaint->name));
 	claim = entry ? claim_find(entry, reading->file) : NULL;
 	if (claim)
 		claim->reading = reading->file->reading;

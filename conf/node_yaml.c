@@ -462,7 +462,7 @@ static void parser_stop(struct node_yaml *yaml)
 	yaml->parsing = false;
 }
 
-/* 1 when there is a next piece of text, whose parsing then begins. */
+/* Begins with the next piece of text, if there is one (yaml->parsing). */
 static int parser_start(struct node_yaml *yaml)
 {
 	if (!node_yaml_cut(&yaml->rest, &yaml->rest_line, &yaml->piece, &yaml->piece_line))
@@ -472,28 +472,25 @@ static int parser_start(struct node_yaml *yaml)
 	yaml->parsing = true;
 	yaml_parser_set_encoding(&yaml->parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&yaml->parser, (const unsigned char *)yaml->piece.p, yaml->piece.len);
-	return 1;
+	return 0;
 }
 
-/* 1 with a document's root, 0 at the end of the piece. */
+/* *ret: the next document's root, NULL at the end of the piece. */
 static int read_document(struct node_yaml *yaml, struct node **ret)
 {
 	for (;;) {
 		yaml_event_t event cleanup(yaml_event_delete) = {0};
 		struct built built = {0};
 		int rc = next_event(yaml, &event);
-		if (rc < 0)
+		if (rc != 0)
 			return rc;
-		if (event.type == YAML_STREAM_END_EVENT)
-			return 0;
 		if (event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_START_EVENT ||
 		    event.type == YAML_DOCUMENT_END_EVENT)
 			continue;
-		rc = build(yaml, &event, 1, &built);
-		if (rc < 0)
-			return rc;
+		if (event.type != YAML_STREAM_END_EVENT)
+			rc = build(yaml, &event, 1, &built);
 		*ret = built.node;
-		return 1;
+		return rc;
 	}
 }
 
@@ -528,22 +525,22 @@ int node_yaml_next(struct node_yaml *yaml, const struct node **ret, int *ret_lin
 {
 	yaml->err = err;
 	for (;;) {
-		struct node *node;
-		int rc = yaml->parsing ? 1 : parser_start(yaml);
-		if (rc <= 0)
+		struct node *node = NULL;
+		int rc = yaml->parsing ? 0 : parser_start(yaml);
+		if (rc != 0 || !yaml->parsing)
 			return rc;
 		forget_document(yaml);
 		rc = read_document(yaml, &node);
-		if (rc == 1 && node->type == NODE_NULL)
-			continue;
-		if (rc == 1)
-			*ret = node;
-		if (rc <= 0)
+		if (rc != 0 || !node)
 			parser_stop(yaml);
 		if (rc == -EBADMSG)
 			*ret_line = yaml->error_line;
 		if (rc != 0)
 			return rc;
+		if (node && node->type != NODE_NULL) {
+			*ret = node;
+			return 1;
+		}
 	}
 }
 

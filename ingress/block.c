@@ -43,10 +43,13 @@ struct block *block_take(struct block_pool *pool, size_t size_min)
 	if (class == BLOCK_CLASSES)
 		return block_new(class, size_min);
 	block = pool->free[class];
-	if (!block)
-		return block_new(class, classes[class].size);
-	pool->free[class] = block->next;
-	pool->free_count[class]--;
+	if (block) {
+		pool->free[class] = block->next;
+		pool->free_count[class]--;
+	} else {
+		block = block_new(class, classes[class].size);
+	}
+	pool->used_count[class] += block != NULL;
 	return block;
 }
 
@@ -54,6 +57,8 @@ void block_give(struct block_pool *pool, struct block *block)
 {
 	if (!block)
 		return;
+	if (block->class < BLOCK_CLASSES)
+		pool->used_count[block->class]--;
 	if (block->class == BLOCK_CLASSES ||
 	    pool->free_count[block->class] >= classes[block->class].free_max) {
 		free(block);
@@ -62,6 +67,17 @@ void block_give(struct block_pool *pool, struct block *block)
 	block->next = pool->free[block->class];
 	pool->free[block->class] = block;
 	pool->free_count[block->class]++;
+}
+
+struct block *block_trim(struct block_pool *pool, struct block *block, size_t len)
+{
+	struct block *exact = block_new(BLOCK_CLASSES, len);
+
+	if (!exact)
+		return block;
+	memcpy(exact->data, block->data, len);
+	block_give(pool, block);
+	return exact;
 }
 
 void block_pool_done(struct block_pool *pool)

@@ -30,11 +30,21 @@ struct block {
 struct block_pool {
 	struct block *free[BLOCK_CLASSES];
 	uint32_t free_count[BLOCK_CLASSES];
+	uint32_t used_count[BLOCK_CLASSES];
 };
 
 struct block *block_take(struct block_pool *pool, size_t size_min); /* NULL when out of memory */
 void block_give(struct block_pool *pool, struct block *block);      /* NULL allowed */
+/* The same first len bytes in as much memory as they need; the block itself when there is none to be had. */
+struct block *block_trim(struct block_pool *pool, struct block *block, size_t len);
 void block_pool_done(struct block_pool *pool);
+
+/* Bulk goes faster by large blocks. Only so many are out at a time, or clients that do not read would each keep one. */
+#define BLOCK_LARGE_USED_MAX 64
+static inline bool block_large_is_free(const struct block_pool *pool)
+{
+	return pool->used_count[BLOCK_CLASSES - 1] < BLOCK_LARGE_USED_MAX;
+}
 
 /* ---- a queue of bytes in one block; all zeroes is a valid empty one ---- */
 

@@ -13,7 +13,8 @@
 
 #define LINGER_S         10
 #define LINGER_BYTES_MAX (64 * 1024 * 1024)
-#define LINGER_READS_MAX 32 /* before others have their turn */
+#define LINGER_READS_MAX 32  /* before others have their turn */
+#define DRAIN_S          0.5 /* for a first request to come, once the worker stops */
 
 static void downstream_close(struct downstream *d, enum transport_close how)
 {
@@ -153,7 +154,7 @@ static enum run idle_run(struct downstream *d)
 	} else if (n == 0) {
 		n = d->transport.at_eof ? 0 : -EAGAIN;
 	}
-	if (n == -EAGAIN && !d->worker->draining)
+	if (n == -EAGAIN && (!d->worker->draining || d->request_count == 0))
 		return RUN_WAITS;
 	if (n > 0)
 		d->exchange = exchange_new(d);
@@ -253,6 +254,8 @@ static double client_due_s(const struct downstream *d)
 {
 	const struct ingress_settings *settings = generation_settings(d->worker->generation);
 
+	if (d->worker->draining && d->state != DOWNSTREAM_EXCHANGE)
+		return d->active_s + DRAIN_S;
 	switch (d->state) {
 	case DOWNSTREAM_HANDSHAKE:
 		return d->active_s + settings->head_timeout_s;
@@ -298,10 +301,11 @@ void downstream_upstream_expired(struct downstream *d)
 
 /* ---- stopping ---- */
 
+/* A request may have come that the loop has not told of yet; and a client that has just connected is about to ask. */
 void downstream_drain(struct downstream *d)
 {
-	if (d->state == DOWNSTREAM_IDLE || d->state == DOWNSTREAM_HANDSHAKE)
-		downstream_close(d, TRANSPORT_CLOSE_ORDERLY);
+	d->transport.readable = true;
+	downstream_run(d, 0, 0);
 }
 
 void downstream_kill(struct downstream *d)

@@ -88,7 +88,8 @@ struct exchange {
 	unsigned status;
 	uint64_t request_bytes, written_bytes, answer_head_bytes;
 	struct ip remote;
-	struct block *head_block; /* the request head as received */
+	struct block *head_block; /* the request head as received, */
+	uint32_t head_end;        /* which ends there */
 	struct span request_line, method, target, host, referer, user_agent, client_id;
 	char own_id[REQUEST_ID_BYTES];
 	char *user; /* of basic authentication */

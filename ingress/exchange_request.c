@@ -54,6 +54,7 @@ static int head_detach(struct exchange *x, size_t head_len)
 	if (fifo_append(&left, &x->worker->blocks, rest) != 0)
 		return -ENOMEM;
 	x->head_block = in->block;
+	x->head_end = in->head + (uint32_t)head_len;
 	*in = left;
 	return 0;
 }

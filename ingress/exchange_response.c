@@ -62,6 +62,7 @@ static void tunnel_begin(struct exchange *x)
 	x->answered = true;
 	x->keep_alive = false;
 	x->status = 101;
+	x->head_block = block_trim(&x->worker->blocks, x->head_block, x->head_end); /* it may be for days */
 	upstream_forget_sent(x);
 	relay_begin_raw(&x->upload);
 	relay_begin_raw(&x->download);

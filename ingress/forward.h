@@ -1,12 +1,11 @@
-/* Message heads as they are passed on: the request's to the endpoint, the answer's to the client. Pure:
- * parsed head in, bytes out.
+/* Message heads as they are passed on: the request's to the endpoint, the answer's to the client. Pure: parsed
+ * head in, bytes out.
  *
  * Invariants
- *  1. Framing fields are written here from the one decision the parser made (http_head.framing), never
- * copied.
+ *  1. Framing fields are written here from the one decision the parser made (http_head.framing), never copied.
  *  2. Hop-by-hop fields and those named in Connection end here, and so does everything a client could say
- * about its own identity (X-Forwarded-*, X-Real-IP, Forwarded, ssl-client-* ..., names with '_'): the
- * endpoint sees what we know.
+ *     about its own identity (X-Forwarded-*, X-Real-IP, Forwarded, ssl-client-* ..., names with '_'): the
+ *     endpoint sees what we know.
  *  3. All other fields pass in the order they came.
  *  4. What is written parses as exactly one head (tests/fuzz/fuzz_rewrite.c). */
 #ifndef INGRESS_FORWARD_H

@@ -7,6 +7,7 @@
 
 #define CHUNK_OVERHEAD 24 /* size line and the CR LF after the data */
 #define LAST_CHUNK_MAX 16
+#define READ_MIN       1024
 
 void relay_begin(struct relay *relay, struct http1 *parser, const struct http_head *head,
 		 enum http_framing sink)
@@ -43,14 +44,19 @@ static size_t sink_room(const struct relay *relay, const struct fifo *out)
 	return room > sink_overhead(relay) ? room - sink_overhead(relay) : 0;
 }
 
+static size_t block_size(const struct relay *relay, const struct block_pool *blocks)
+{
+	return relay->is_bulk && block_large_is_free(blocks) ? BLOCK_LARGE : BLOCK_MEDIUM;
+}
+
 bool relay_has_room(const struct relay *relay, const struct fifo *out)
 {
 	return sink_room(relay, out) > 0;
 }
 
-static bool sink_open(const struct relay_ends *ends)
+static bool sink_open(const struct relay *relay, const struct relay_ends *ends)
 {
-	return ends->out->block || fifo_reserve(ends->out, ends->blocks, BLOCK_MEDIUM);
+	return ends->out->block || fifo_reserve(ends->out, ends->blocks, block_size(relay, ends->blocks));
 }
 
 static void put_chunk(struct fifo *out, struct str payload)
@@ -71,7 +77,7 @@ static int sink_put(struct relay *relay, const struct relay_ends *ends, struct s
 	relay->moved_bytes += payload.len;
 	if (relay->discard || payload.len == 0)
 		return 0;
-	if (!sink_open(ends))
+	if (!sink_open(relay, ends))
 		return -ENOMEM;
 	if (relay->sink == HTTP_BODY_CHUNKED) {
 		put_chunk(ends->out, payload);
@@ -183,36 +189,48 @@ static enum relay_result move_buffered(struct relay *relay, const struct relay_e
 /* Straight into the sink; `in` is empty. */
 static ssize_t read_through(struct relay *relay, const struct relay_ends *ends)
 {
-	size_t size = within_body(relay, sink_room(relay, ends->out));
+	size_t size;
 	ssize_t n;
 
-	if (!sink_open(ends))
+	if (!sink_open(relay, ends))
 		return -ENOMEM;
+	size = within_body(relay, sink_room(relay, ends->out));
 	n = transport_read(ends->from, ends->out->block->data + ends->out->tail, size);
 	if (n <= 0) {
 		fifo_settle(ends->out, ends->blocks);
 		return n;
 	}
 	fifo_commit(ends->out, (size_t)n);
+	relay->is_bulk = (size_t)n == size;
 	relay->moved_bytes += (uint64_t)n;
 	if (relay->source == HTTP_BODY_LENGTH)
 		relay->left_bytes -= (uint64_t)n;
 	return n;
 }
 
-static ssize_t read_buffered(const struct relay *relay, const struct relay_ends *ends)
+static ssize_t read_buffered(struct relay *relay, const struct relay_ends *ends)
 {
-	char *tail = fifo_reserve(ends->in, ends->blocks, BLOCK_MEDIUM);
+	size_t size = within_body(relay, block_size(relay, ends->blocks));
+	char *tail = fifo_reserve(ends->in, ends->blocks, size);
 	ssize_t n;
 
 	if (!tail)
 		return -ENOMEM;
-	n = transport_read(ends->from, tail, within_body(relay, BLOCK_MEDIUM));
+	n = transport_read(ends->from, tail, size);
+	relay->is_bulk = n == (ssize_t)size;
 	if (n > 0)
 		fifo_commit(ends->in, (size_t)n);
 	else
 		fifo_settle(ends->in, ends->blocks);
 	return n;
+}
+
+/* Less than a system call is worth, with more to come: better send what there is and begin a new block. */
+static bool is_crumb(const struct relay *relay, const struct fifo *out)
+{
+	size_t room = sink_room(relay, out);
+
+	return fifo_len(out) > 0 && room < READ_MIN && room < within_body(relay, READ_MIN);
 }
 
 static enum relay_result relay_read(struct relay *relay, const struct relay_ends *ends, size_t *budget)
@@ -221,7 +239,7 @@ static enum relay_result relay_read(struct relay *relay, const struct relay_ends
 	    relay->source != HTTP_BODY_CHUNKED && relay->sink != HTTP_BODY_CHUNKED && !relay->discard;
 	ssize_t n;
 
-	if (sink_room(relay, ends->out) == 0)
+	if (sink_room(relay, ends->out) == 0 || (through && is_crumb(relay, ends->out)))
 		return RELAY_FULL;
 	n = through ? read_through(relay, ends) : read_buffered(relay, ends);
 	if (n == -EAGAIN)

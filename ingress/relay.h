@@ -16,6 +16,7 @@
 struct relay {
 	enum http_framing source, sink;
 	bool discard;        /* the payload goes nowhere; out is not used */
+	bool is_bulk;        /* the last read took all there was room for */
 	uint64_t left_bytes; /* source HTTP_BODY_LENGTH: what is still to come */
 	uint64_t max_bytes;  /* of payload; 0: no limit */
 	uint64_t moved_bytes;

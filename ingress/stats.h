@@ -3,7 +3,7 @@
  * Invariants
  *  1. Only the worker writes; numbers are relaxed atomics without locked instructions (one writer each).
  *  2. Tables change their shape only under `lock`, which the collector holds while it reads: a scrape delays
- * a worker only when that worker sees a route or a status for the first time.
+ *     a worker only when that worker sees a route or a status for the first time.
  *  3. Cardinality is bounded: past STATS_ROUTES_MAX routes, requests count under empty labels. */
 #ifndef INGRESS_STATS_H
 #define INGRESS_STATS_H

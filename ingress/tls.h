@@ -1,12 +1,11 @@
-/* TLS towards clients: one context per worker, certificates by server name, session tickets under keys that
- * all workers share.
+/* TLS towards clients: one context per worker, certificates by server name, session tickets under keys that all
+ * workers share.
  *
  * Invariants
  *  1. The certificate is asked for at every handshake, so a new Secret is in force with the next one.
- *  2. A ticket is good for the server name it was issued for and for no other: the name is the session id
- * context.
+ *  2. A ticket is good for the server name it was issued for and no other: the name is the session id context.
  *  3. Ticket keys are random, live in memory only, and are replaced every few hours; the one before still
- * opens. */
+ *     opens. */
 #ifndef INGRESS_TLS_H
 #define INGRESS_TLS_H
 

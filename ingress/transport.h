@@ -1,12 +1,10 @@
 /* One non-blocking socket, plain or TLS, with what is known of its readiness.
  *
- * Reads and writes are tried first and waited for after: `readable` and `writable` remember what the last
- * event or the last call said, so that neither a call that must fail nor a registration that is not needed is
- * made.
+ * Reads and writes are tried first and waited for after: `readable` and `writable` remember what the last event
+ * or the last call said, so that neither a call that must fail nor a registration without need is made.
  *
  * Invariants
- *  1. readable is false only if a read would block (the loop will tell when that changes); it may be true in
- * vain.
+ *  1. readable is false only if a read would block (the loop tells when that changes); it may be true in vain.
  *  2. After at_eof or a failure no more bytes are read.
  *  3. Bytes that TLS holds decrypted keep `readable` true, as the loop cannot see them. */
 #ifndef INGRESS_TRANSPORT_H

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "ingress/downstream.h"
 #include "ingress/exchange.h"
@@ -230,22 +231,28 @@ static void shed(struct listener *listener)
 	}
 }
 
-static void on_acceptable(struct ev_loop *loop, struct ev_io *io, int events)
+/* Returns whether more may be waiting. */
+static bool accept_some(struct listener *listener)
 {
-	struct listener *listener = (struct listener *)io; /* its first member */
 	struct sockaddr_storage sockaddr;
 	int fd;
 
-	(void)loop;
-	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		fd = accept_one(listener, &sockaddr);
 		if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM)
 			shed(listener);
 		if (fd < 0)
-			return;
+			return false;
 		accepted(listener, fd, &sockaddr);
 	}
+	return true;
+}
+
+static void on_acceptable(struct ev_loop *loop, struct ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	(void)accept_some(container_of(io, struct listener, io));
 }
 
 static void listening_resume(struct worker *worker)
@@ -378,8 +385,8 @@ static void listeners_close(struct worker *worker)
 	for (size_t i = 0; i < worker->listener_count; i++) {
 		struct listener *listener = &worker->listeners[i];
 
-		if (worker->generation)
-			on_acceptable(worker->loop, &listener->io, EV_READ);
+		while (worker->generation && accept_some(listener))
+			;
 		ev_io_stop(worker->loop, &listener->io);
 		(void)close(listener->io.fd);
 		listener->io.fd = -1;

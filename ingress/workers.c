@@ -28,11 +28,9 @@ struct workers {
 
 /* ---- listeners ---- */
 
-static int option_set(int fd, int level, int name)
+static int option_set(int fd, int level, int name, int value)
 {
-	int on = 1;
-
-	return setsockopt(fd, level, name, &on, sizeof(on)) == 0 ? 0 : -errno;
+	return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
 }
 
 /* A socket bound to addr; family 0: all addresses of both families. shared: with SO_REUSEPORT. -errno. */
@@ -45,13 +43,13 @@ static int socket_bind(const struct endpoint_addr *addr, bool shared)
 
 	if (fd < 0)
 		return -errno;
-	code = option_set(fd, SOL_SOCKET, SO_REUSEADDR);
+	code = option_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (code == 0 && shared)
-		code = option_set(fd, SOL_SOCKET, SO_REUSEPORT);
-	if (code == 0 && addr->ip.family == AF_INET6)
-		code = option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+		code = option_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (code == 0 && sockaddr.ss_family == AF_INET6)
+		code = option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, addr->ip.family == AF_INET6);
 	if (code == 0)
-		code = option_set(fd, IPPROTO_TCP, TCP_NODELAY); /* accepted sockets inherit it */
+		code = option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* accepted sockets inherit it */
 	if (code != 0)
 		return code;
 	if (bind(fd, (struct sockaddr *)&sockaddr, len) != 0)

@@ -221,10 +221,16 @@ def answer_all(wire: Wire):
         wire.send(b"HTTP/1.1 200 OK\r\nX-Backend: %d\r\nContent-Length: %d\r\n\r\n%s" % (wire.backend.port, length, body))
 
 
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+class Refusal:
+    """An address that refuses connections: bound, so that nobody else gets it, but not listening."""
+
+    def __init__(self):
+        self.sock = socket.socket()
+        self.sock.bind(("127.0.0.1", 0))
+        self.addr = f"127.0.0.1:{self.sock.getsockname()[1]}"
+
+    def close(self):
+        self.sock.close()
 
 
 class Driver:
@@ -292,9 +298,13 @@ class Driver:
 
     def log(self, count: int) -> list:
         """The lines of the access log, once there are `count`."""
-        path = pathlib.Path(self.log_path)
-        return wait_until(lambda: len(path.read_text().splitlines()) >= count and path.read_text().splitlines(),
-                          f"{count} lines in the access log")
+
+
+        def lines():
+            complete = pathlib.Path(self.log_path).read_text().split("\n")[:-1]
+            return complete if len(complete) >= count else None
+
+        return wait_until(lines, f"{count} lines in the access log")
 
     def resident_kib(self) -> int:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:

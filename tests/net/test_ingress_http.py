@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ingresslab import (Backend, Driver, Ended, Wire, answer_all, client_context, common_name, free_port, make_certificate, ok,
+from ingresslab import (Backend, Driver, Ended, Refusal, Wire, answer_all, client_context, common_name, make_certificate, ok,
                         wait_until)
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
@@ -29,10 +29,15 @@ class Lab:
         self.folder = folder
         self.backends = []
         self.drivers = []
+        self.refusals = []
 
     def backend(self, serve=None) -> Backend:
         self.backends.append(Backend(serve))
         return self.backends[-1]
+
+    def refusal(self) -> str:
+        self.refusals.append(Refusal())
+        return self.refusals[-1].addr
 
     def driver(self, spec: str, **options) -> Driver:
         self.drivers.append(Driver(self.folder, spec, **options))
@@ -49,6 +54,8 @@ class Lab:
             backend.close()
         for driver in self.drivers:
             driver.stop()
+        for refusal in self.refusals:
+            refusal.close()
         assert not failures, failures
 
 
@@ -451,14 +458,14 @@ def test_an_idle_upgraded_connection_ends_with_the_read_timeout(lab):
 
 def test_a_refused_connection_is_tried_elsewhere(lab):
     backend = lab.backend()
-    driver = lab.driver(simple(f"127.0.0.1:{free_port()}", backend.addr))
+    driver = lab.driver(simple(lab.refusal(), backend.addr))
     assert [driver.get().status for _ in range(10)] == [200] * 10
     assert driver.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc").body == b"POST / HTTP/1.1\nabc"
     assert driver.metrics()["fairlead_ingress_retries_total"] >= 5
 
 
 def test_no_endpoint_that_can_be_connected_to_is_502(lab):
-    driver = lab.driver(simple(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"))
+    driver = lab.driver(simple(lab.refusal(), lab.refusal()))
     assert driver.get().status == 502
     driver.wait_end("upstream_refused", 1)
     assert re.search(r"127\.0\.0\.1:\d+, 127\.0\.0\.1:\d+ 0, 0 [\d.]+, [\d.]+ 502, 502 ", driver.log(1)[0])
@@ -466,7 +473,7 @@ def test_no_endpoint_that_can_be_connected_to_is_502(lab):
 
 def test_tries_limits_the_endpoints_asked(lab):
     backend = lab.backend()
-    addrs = sorted([f"127.0.0.1:{free_port()}" for _ in range(3)] + [backend.addr])
+    addrs = sorted([lab.refusal() for _ in range(3)] + [backend.addr])
     driver = lab.driver(simple(*addrs, route="tries=1"))
     assert sorted(driver.get().status for _ in range(4)) == [200, 502, 502, 502]
 
@@ -948,7 +955,7 @@ def test_retries_use_the_endpoints_of_now(lab):
         wire.reset()
 
     dying, alive = lab.backend(serve), lab.backend()
-    driver = lab.driver(simple(dying.addr, f"127.0.0.1:{free_port()}"))
+    driver = lab.driver(simple(dying.addr, lab.refusal()))
     with driver.connect() as wire:
         wire.send(GET)
         assert seen.wait(5)

@@ -12,11 +12,13 @@
 #include "nft/attribute.h"
 #include "nft/decode.h"
 #include "nft/encode.h"
+#include "nft/monitor.h"
 #include "nft/socket.h"
 
 #define RECEIVE_BYTES      ((size_t)64 * 1024) /* the kernel fills 32 KiB at a time */
 #define RECEIVE_ROOM_BYTES (16 * 1024 * 1024)  /* for the answers to a batch */
 #define RECEIVE_TRIES      20
+#define LARGE_BATCH_BYTES  ((size_t)64 * 1024)
 #define SEND_TRIES         5
 #define DUMP_TRIES         20
 #define CHAIN_TRIES        6
@@ -26,6 +28,7 @@
 struct nft_kernel {
 	int fd;
 	uint32_t port, seq;
+	struct nft_monitor *monitor; /* NULL: none */
 	size_t send_room_bytes;
 	_Alignas(struct nlmsghdr) char received[RECEIVE_BYTES];
 };
@@ -33,6 +36,11 @@ struct nft_kernel {
 uint32_t nft_kernel_port(const struct nft_kernel *kernel)
 {
 	return kernel->port;
+}
+
+void nft_kernel_set_monitor(struct nft_kernel *kernel, struct nft_monitor *monitor)
+{
+	kernel->monitor = monitor;
 }
 
 static void pause_ms(long ms)
@@ -110,6 +118,104 @@ static int message_code(const struct nlmsghdr *message)
 	return code <= 0 ? code : -EBADMSG;
 }
 
+/* ---- queries ---- */
+
+struct query {
+	_Alignas(struct nlmsghdr) char bytes[QUERY_BYTES];
+	struct nlmsghdr *message;
+};
+
+static void query_begin(struct nft_kernel *kernel, struct query *query, unsigned type, uint16_t flags,
+			struct nft_table_id table)
+{
+	struct nfgenmsg *head;
+
+	query->message = mnl_nlmsg_put_header(query->bytes);
+	query->message->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
+	query->message->nlmsg_flags = NLM_F_REQUEST | flags;
+	query->message->nlmsg_seq = ++kernel->seq;
+	head = mnl_nlmsg_put_extra_header(query->message, sizeof(*head));
+	*head = (struct nfgenmsg){.nfgen_family = nft_family_number(table.family), .version = NFNETLINK_V0};
+}
+
+/* The name is one of NFT_NAME_MAX bytes at most, or cut and then not found. */
+static void query_name(struct query *query, unsigned attribute, const char *name)
+{
+	char text[NFT_NAME_MAX + 2] = {0};
+
+	memcpy(text, name, strnlen(name, sizeof(text) - 1));
+	attribute_put_text(query->message, attribute, text);
+}
+
+typedef int handle_fn(void *ctx, const struct nlmsghdr *message);
+
+/* One datagram of an answer: 1 when the answer is complete, 0 when more is to come, or -errno. */
+static int handle_datagram(struct str datagram, uint32_t seq, handle_fn *handle, void *ctx)
+{
+	const struct nlmsghdr *message;
+
+	while ((message = nft_next_message(&datagram))) {
+		int result;
+
+		if (message->nlmsg_seq != seq)
+			continue;
+		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
+			return -EINTR;
+		if (message->nlmsg_type == NLMSG_ERROR || message->nlmsg_type == NLMSG_DONE) {
+			result = message_code(message);
+			return result != 0 ? result : 1;
+		}
+		result = handle(ctx, message);
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+/* Sends the query and hands each message of the answer to `handle`. 0, what `handle` returned, the kernel's
+ * error, or -EINTR: the answer is not whole. */
+static int query_run(struct nft_kernel *kernel, const struct query *query, handle_fn *handle, void *ctx)
+{
+	struct str datagram;
+	int result;
+
+	drain(kernel);
+	result = send_bytes(kernel, (struct str){query->bytes, query->message->nlmsg_len});
+	while (result == 0) {
+		result = receive(kernel, &datagram);
+		if (result == -EAGAIN)
+			return -EINTR;
+		if (result == 0)
+			result = handle_datagram(datagram, query->message->nlmsg_seq, handle, ctx);
+	}
+	return result == 1 ? 0 : result;
+}
+
+static int decode_message(void *ctx, const struct nlmsghdr *message)
+{
+	return nft_decode(ctx, message);
+}
+
+static int pass_over(void *ctx, const struct nlmsghdr *message)
+{
+	(void)ctx;
+	(void)message;
+	return 0;
+}
+
+static int read_generation(void *ctx, const struct nlmsghdr *message)
+{
+	return nft_decode_generation(message, ctx);
+}
+
+static int generation(struct nft_kernel *kernel, struct nft_table_id table, uint32_t *ret)
+{
+	struct query query;
+
+	query_begin(kernel, &query, NFT_MSG_GETGEN, NLM_F_ACK, table);
+	return query_run(kernel, &query, read_generation, ret);
+}
+
 /* ---- transactions ---- */
 
 /* What the kernel said to a batch. */
@@ -184,6 +290,24 @@ static int run_batch(struct nft_kernel *kernel, const struct nft_batch *batch, c
 	return result == 0 ? read_answer(kernel, batch, ops, ret) : result;
 }
 
+/* A large batch without our own monitor listening. It makes one generation, or none; another number of them means that
+ * somebody did something meanwhile. */
+static int run_batch_unheard(struct nft_kernel *kernel, struct nft_table_id table,
+			     const struct nft_batch *batch, const struct nft_ops *ops, struct answer *ret)
+{
+	uint32_t before = 0, after = 0;
+	bool known = generation(kernel, table, &before) == 0;
+	int result;
+
+	nft_monitor_pause(kernel->monitor);
+	result = run_batch(kernel, batch, ops, ret);
+	nft_monitor_resume(kernel->monitor);
+	known = known && generation(kernel, table, &after) == 0;
+	if (!known || after - before != (result == 0 && ret->code == 0))
+		nft_monitor_tell_loss(kernel->monitor);
+	return result;
+}
+
 /* Which of the elements in one message the kernel refuses: everything up to them is tried once more, they one
  * to a message, in a transaction without an end. ops->count if now all are taken. */
 static size_t find_element(struct nft_kernel *kernel, struct nft_table_id table, const struct nft_ops *ops,
@@ -253,7 +377,9 @@ static int transact(struct nft_kernel *kernel, struct nft_table_id table, const 
 	*ret_failed_op = ops->count;
 	*ret_busy_chains = false;
 	result = nft_encode(&batch, table, ops, &options, ret_failed_op);
-	if (result == 0)
+	if (result == 0 && kernel->monitor && buf_len(&batch.bytes) >= LARGE_BATCH_BYTES)
+		result = run_batch_unheard(kernel, table, &batch, ops, &answer);
+	else if (result == 0)
 		result = run_batch(kernel, &batch, ops, &answer);
 	if (result == 0 && answer.code != 0) {
 		result = answer.code;
@@ -361,104 +487,6 @@ int nft_kernel_apply(struct nft_kernel *kernel, struct nft_table_id table, const
 	if (result != 0 && ret_failed_op)
 		*ret_failed_op = failed;
 	return result;
-}
-
-/* ---- queries ---- */
-
-struct query {
-	_Alignas(struct nlmsghdr) char bytes[QUERY_BYTES];
-	struct nlmsghdr *message;
-};
-
-static void query_begin(struct nft_kernel *kernel, struct query *query, unsigned type, uint16_t flags,
-			struct nft_table_id table)
-{
-	struct nfgenmsg *head;
-
-	query->message = mnl_nlmsg_put_header(query->bytes);
-	query->message->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
-	query->message->nlmsg_flags = NLM_F_REQUEST | flags;
-	query->message->nlmsg_seq = ++kernel->seq;
-	head = mnl_nlmsg_put_extra_header(query->message, sizeof(*head));
-	*head = (struct nfgenmsg){.nfgen_family = nft_family_number(table.family), .version = NFNETLINK_V0};
-}
-
-/* The name is one of NFT_NAME_MAX bytes at most, or cut and then not found. */
-static void query_name(struct query *query, unsigned attribute, const char *name)
-{
-	char text[NFT_NAME_MAX + 2] = {0};
-
-	memcpy(text, name, strnlen(name, sizeof(text) - 1));
-	attribute_put_text(query->message, attribute, text);
-}
-
-typedef int handle_fn(void *ctx, const struct nlmsghdr *message);
-
-/* One datagram of an answer: 1 when the answer is complete, 0 when more is to come, or -errno. */
-static int handle_datagram(struct str datagram, uint32_t seq, handle_fn *handle, void *ctx)
-{
-	const struct nlmsghdr *message;
-
-	while ((message = nft_next_message(&datagram))) {
-		int result;
-
-		if (message->nlmsg_seq != seq)
-			continue;
-		if (message->nlmsg_flags & NLM_F_DUMP_INTR)
-			return -EINTR;
-		if (message->nlmsg_type == NLMSG_ERROR || message->nlmsg_type == NLMSG_DONE) {
-			result = message_code(message);
-			return result != 0 ? result : 1;
-		}
-		result = handle(ctx, message);
-		if (result != 0)
-			return result;
-	}
-	return 0;
-}
-
-/* Sends the query and hands each message of the answer to `handle`. 0, what `handle` returned, the kernel's
- * error, or -EINTR: the answer is not whole. */
-static int query_run(struct nft_kernel *kernel, const struct query *query, handle_fn *handle, void *ctx)
-{
-	struct str datagram;
-	int result;
-
-	drain(kernel);
-	result = send_bytes(kernel, (struct str){query->bytes, query->message->nlmsg_len});
-	while (result == 0) {
-		result = receive(kernel, &datagram);
-		if (result == -EAGAIN)
-			return -EINTR;
-		if (result == 0)
-			result = handle_datagram(datagram, query->message->nlmsg_seq, handle, ctx);
-	}
-	return result == 1 ? 0 : result;
-}
-
-static int decode_message(void *ctx, const struct nlmsghdr *message)
-{
-	return nft_decode(ctx, message);
-}
-
-static int pass_over(void *ctx, const struct nlmsghdr *message)
-{
-	(void)ctx;
-	(void)message;
-	return 0;
-}
-
-static int read_generation(void *ctx, const struct nlmsghdr *message)
-{
-	return nft_decode_generation(message, ctx);
-}
-
-static int generation(struct nft_kernel *kernel, struct nft_table_id table, uint32_t *ret)
-{
-	struct query query;
-
-	query_begin(kernel, &query, NFT_MSG_GETGEN, NLM_F_ACK, table);
-	return query_run(kernel, &query, read_generation, ret);
 }
 
 /* ---- dumps ---- */

@@ -20,9 +20,6 @@ struct nft_kernel;
 struct nft_kernel *nft_kernel_open(struct err *err);
 struct nft_kernel *nft_kernel_close(struct nft_kernel *kernel);
 
-/* The socket's netlink port: who we are in notifications. */
-uint32_t nft_kernel_port(const struct nft_kernel *kernel);
-
 /* Applies ops as one transaction; creates the table if it is not there; with ops->rebuild deletes it first,
  * in the same transaction. On failure *ret_failed_op (may be NULL) is the index of the op the kernel refused,
  * or ops->count if it is not one op's fault. -EPERM, -ENOMEM, -ENOSPC, -EMSGSIZE (larger than the socket may
@@ -49,18 +46,20 @@ int nft_kernel_dump_counters(struct nft_kernel *kernel, struct nft_table_id tabl
 int nft_kernel_delete_table(struct nft_kernel *kernel, struct nft_table_id table,
 			    struct err *err); /* absent is fine */
 
-/* Notifications (NFNLGRP_NFTABLES): a second socket whose fd the caller watches; call nft_monitor_read when
- * readable. What `kernel` (which must outlive the monitor) does itself is never heard: a filter in the socket
- * drops it, so that a large transaction of ours does not fill the queue. */
+/* Notifications (NFNLGRP_NFTABLES): a second socket whose fd the caller watches; call nft_monitor_read when readable.
+ * What `kernel` does itself is never heard: a filter in the socket drops it. For as long as `kernel` works on a large
+ * transaction the socket leaves the group, or the kernel would make a message of each element (three times as slow);
+ * what others did in that moment shows in the generation number and is reported as lost. One monitor for a kernel,
+ * closed before it. */
 struct nft_monitor;
-struct nft_monitor *nft_monitor_open(const struct nft_kernel *kernel, struct err *err);
+struct nft_monitor *nft_monitor_open(struct nft_kernel *kernel, struct err *err);
 struct nft_monitor *nft_monitor_close(struct nft_monitor *monitor);
 int nft_monitor_fd(const struct nft_monitor *monitor);
 
 struct nft_foreign_change {
 	bool table_deleted, changed; /* one of ours, by somebody else */
 	bool ip, ip6;                /* the table of which family */
-	bool lost;                   /* ENOBUFS: notifications were lost, look for yourself */
+	bool lost;                   /* notifications were lost, look for yourself */
 	unsigned pid;                /* of who changed it last, 0 if not known */
 	char process[16];
 };

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "nft/decode.h"
 #include "nft/kernel.h"
+#include "nft/monitor.h"
 #include "nft/socket.h"
 
 #define RECEIVE_BYTES      ((size_t)64 * 1024)
@@ -18,6 +19,8 @@
 
 struct nft_monitor {
 	int fd;
+	uint32_t port;
+	struct nft_kernel *kernel;
 	struct nft_foreign_change pending; /* of a transaction whose generation message is still to come */
 	_Alignas(struct nlmsghdr) char received[RECEIVE_BYTES];
 };
@@ -36,35 +39,66 @@ static int drop_own(int fd, uint32_t own_port)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0 : -errno;
 }
 
-struct nft_monitor *nft_monitor_open(const struct nft_kernel *kernel, struct err *err)
+struct nft_monitor *nft_monitor_open(struct nft_kernel *kernel, struct err *err)
 {
 	struct nft_monitor *monitor = calloc(1, sizeof(*monitor));
-	uint32_t port;
 	int result;
 
 	if (!monitor) {
 		(void)err_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	monitor->fd = nft_socket_open(1u << (NFNLGRP_NFTABLES - 1), &port, err);
+	monitor->fd = nft_socket_open(1u << (NFNLGRP_NFTABLES - 1), &monitor->port, err);
 	if (monitor->fd < 0)
 		return nft_monitor_close(monitor);
 	nft_socket_receive_room(monitor->fd, RECEIVE_ROOM_BYTES);
 	result = drop_own(monitor->fd, nft_kernel_port(kernel));
-	if (result == 0)
-		return monitor;
-	(void)err_set(err, result, "nftables notifications: %s", strerror(-result));
-	return nft_monitor_close(monitor);
+	if (result != 0) {
+		(void)err_set(err, result, "nftables notifications: %s", strerror(-result));
+		return nft_monitor_close(monitor);
+	}
+	monitor->kernel = kernel;
+	nft_kernel_set_monitor(kernel, monitor);
+	return monitor;
 }
 
 struct nft_monitor *nft_monitor_close(struct nft_monitor *monitor)
 {
-	if (monitor) {
-		if (monitor->fd >= 0)
-			(void)close(monitor->fd);
-		free(monitor);
-	}
+	if (!monitor)
+		return NULL;
+	if (monitor->kernel)
+		nft_kernel_set_monitor(monitor->kernel, NULL);
+	if (monitor->fd >= 0)
+		(void)close(monitor->fd);
+	free(monitor);
 	return NULL;
+}
+
+static void set_membership(const struct nft_monitor *monitor, int option)
+{
+	const int group = NFNLGRP_NFTABLES;
+
+	if (monitor)
+		(void)setsockopt(monitor->fd, SOL_NETLINK, option, &group, sizeof(group));
+}
+
+void nft_monitor_pause(struct nft_monitor *monitor)
+{
+	set_membership(monitor, NETLINK_DROP_MEMBERSHIP);
+}
+
+void nft_monitor_resume(struct nft_monitor *monitor)
+{
+	set_membership(monitor, NETLINK_ADD_MEMBERSHIP);
+}
+
+/* Netlink's own word for it, sent to ourselves. */
+void nft_monitor_tell_loss(struct nft_monitor *monitor)
+{
+	const struct nlmsghdr lost = {.nlmsg_len = NLMSG_HDRLEN, .nlmsg_type = NLMSG_OVERRUN};
+	const struct sockaddr_nl self = {.nl_family = AF_NETLINK, .nl_pid = monitor->port};
+
+	(void)sendto(monitor->fd, &lost, sizeof(lost), 0, (const struct sockaddr *)&self, sizeof(self));
 }
 
 int nft_monitor_fd(const struct nft_monitor *monitor)
@@ -93,6 +127,7 @@ static void note_message(struct nft_monitor *monitor, const char *table, const s
 	struct nft_foreign_change *pending = &monitor->pending;
 	struct nft_notification notification;
 
+	change->lost |= message->nlmsg_type == NLMSG_OVERRUN;
 	if (nft_decode_notification(message, &notification) != 0)
 		return;
 	if (notification.is_generation) {

@@ -886,6 +886,35 @@ static void what_the_monitor_missed_it_admits(void **state)
 	nft_monitor_close(monitor);
 }
 
+/* Changes made while the monitor did not listen cannot be told apart from none, but for their number. */
+static void a_large_transaction_of_ours_does_not_hide_what_others_do(void **state)
+{
+	struct fixture *fixture = *state;
+	struct nft_monitor *monitor = nft_monitor_open(fixture->kernel, NULL);
+	struct nft_ruleset services = {.failed = 0};
+	pid_t rival;
+	bool noticed = false;
+
+	assert_non_null(monitor);
+	nft_sample_services(&services, 2000, 2);
+	assert_int_equal(nft_ruleset_sort(&services, NULL), 0);
+	change(fixture, ip4, &empty, &services);
+	assert_false(heard(monitor, 0).lost);
+	rival = start_rival(make_and_delete_a_table);
+	for (unsigned tries = 0; tries < 200 && !noticed; tries++) {
+		change(fixture, ip4, &services, &empty);
+		change(fixture, ip4, &empty, &services);
+		noticed = heard(monitor, 0).lost;
+	}
+	stop_rival(rival);
+	assert_true(noticed);
+	(void)heard(monitor, 0);
+	must_nft(fixture, "add rule ip fairlead dispatch drop"); /* it listens again */
+	assert_true(heard(monitor, 5000).changed);
+	nft_ruleset_done(&services);
+	nft_monitor_close(monitor);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -916,6 +945,7 @@ int main(void)
 	    TEST(the_monitor_says_who_changed_our_table),
 	    TEST(the_monitor_tells_families_apart),
 	    TEST(what_the_monitor_missed_it_admits),
+	    TEST(a_large_transaction_of_ours_does_not_hide_what_others_do),
 	};
 
 	return cmocka_run_group_tests_name("nft_kernel", tests, NULL, NULL);

@@ -36,7 +36,7 @@ HARDENING := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fno-plt
 OPTIMISE ?= -O2 -g
 PACKAGES := libssl libcrypto libmnl libnftnl libnetfilter_conntrack jansson yaml-0.1 libcares libxxhash apr-util-1 apr-1
 PACKAGE_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PACKAGES) 2>/dev/null))
-PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lev -lpthread
+PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lev -lpthread -lm
 
 # llhttp: a library on newer releases, C sources in a package of Debian 12.
 ifneq ($(wildcard /usr/share/llhttp/llhttp.c),)
@@ -116,12 +116,12 @@ BENCHES := $(BENCH_SOURCES:tests/bench/%.c=$(BUILD)/bench/%)
 $(BUILD)/unit/%: $(BUILD)/san/tests/unit/%.o $$(call link_objects,tests/unit/$$*.c,$(BUILD)/san)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(call link_libs,tests/unit/$*.c) -lcmocka -lpthread
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(call link_libs,tests/unit/$*.c) -lcmocka -lpthread -lm
 
 $(BUILD)/net/%: $(BUILD)/san/tests/net/%.o $$(call link_objects,tests/net/$$*.c,$(BUILD)/san)
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(call link_libs,tests/net/$*.c) -lcmocka -lpthread
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ $(call link_libs,tests/net/$*.c) -lcmocka -lpthread -lm
 
 $(BUILD)/fuzzers/%: $(BUILD)/fuzz/tests/fuzz/%.o $$(call link_objects,tests/fuzz/$$*.c,$(BUILD)/fuzz)
 	$(call say,LINK,$@)

@@ -555,7 +555,7 @@ int node_parse_yaml(const char *text, size_t len_bytes, node_fn *fn, void *ctx, 
 	if (!yaml)
 		return -ENOMEM;
 	for (;;) {
-		const struct node *document;
+		const struct node *document = NULL;
 		int line;
 		struct err why;
 		int rc = node_yaml_next(yaml, &document, &line, &why);

@@ -105,7 +105,7 @@ static void decoding_survives_each_failed_allocation(void **state)
 		assert_true(rc == 0 || rc == -ENOMEM);
 		assert_true((count == OBJECTS) == (rc == 0));
 	}
-	assert_true(nth > 100); /* the wrapping works */
+	assert_in_range(nth, 50, 10000); /* the wrapping works */
 }
 
 static void count_change(void *ctx, struct object *old, struct object *new)

@@ -11,8 +11,8 @@ static struct metric *histogram(struct metrics *metrics, const char *name, const
 {
 	double bounds[BUCKET_COUNT];
 
-	for (size_t i = 0; i < BUCKET_COUNT; i++, first *= 2)
-		bounds[i] = first;
+	for (size_t i = 0; i < BUCKET_COUNT; i++)
+		bounds[i] = first * (double)(1u << i);
 	return metrics_histogram(metrics, name, help, labels, bounds, BUCKET_COUNT);
 }
 

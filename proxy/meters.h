@@ -19,6 +19,6 @@ struct meters {
 
 /* metrics may be NULL: every metric is then NULL, which their functions take. */
 void meters_init(struct meters *meters, struct metrics *metrics);
-void meters_show_table(struct meters *meters, unsigned table_index, const struct table_figures *figures);
+void meters_show_table(struct meters *meters, unsigned i, const struct table_figures *figures);
 
 #endif

@@ -213,8 +213,7 @@ static void service_changed(struct proxy *proxy, struct service *old, struct ser
 			  L_STR("service", new->meta.name), L_STR("origin", new->meta.origin),
 			  L_STR("reason", refusal));
 	if (registry_service_changed(&proxy->registry, old, new, &proxied))
-		log_error("service left out: out of memory", L_STR("namespace", new->meta.ns),
-			  L_STR("service", new->meta.name));
+		log_error("service left out: out of memory");
 	else if (proxied)
 		sync_queue(&proxy->sync, proxied);
 }
@@ -252,8 +251,7 @@ static void endpoints_changed(struct proxy *proxy, struct endpoints *old, struct
 	if (new &&endpoints_count(new))
 		log_refused_endpoints(proxy, new);
 	if (registry_endpoints_changed(&proxy->registry, old, new, &proxied, &other))
-		log_error("endpoints left out: out of memory", L_STR("namespace", new->meta.ns),
-			  L_STR("name", new->meta.name));
+		log_error("endpoints left out: out of memory");
 	if (proxied)
 		sync_queue(&proxy->sync, proxied);
 	if (other)

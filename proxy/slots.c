@@ -1,5 +1,5 @@
-/* The slot allocator: free lists by size, and a mark up to which numbers were ever used. A freed range is not
- * merged with its neighbours: sizes recur, and the numbers (2^31) outlast any node. */
+/* The slot allocator: free lists by size, and a mark up to which numbers were ever used. Large free ranges are split, but
+ * a freed range is not merged with its neighbours: sizes recur, and the next start finds the gaps between what is used. */
 #include "proxy/slots.h"
 
 #include <errno.h>
@@ -43,25 +43,39 @@ static int free_list_push(struct slot_free_list *list, uint32_t base)
 	return 0;
 }
 
+/* Takes a free range of the level, or the front of a larger one, whose rest stays free. */
+static bool take_free(struct slots *slots, unsigned level, uint32_t *ret_base)
+{
+	unsigned from = level;
+	struct slot_free_list *list;
+
+	while (from < SLOT_SIZE_LEVELS && slots->free[from].count == 0)
+		from++;
+	if (from == SLOT_SIZE_LEVELS)
+		return false;
+	list = &slots->free[from];
+	*ret_base = list->bases[--list->count];
+	while (from-- > level)
+		(void)free_list_push(&slots->free[from], *ret_base + (1u << from)); /* see slots_give */
+	return true;
+}
+
 int slots_take(struct slots *slots, size_t count, struct slot_range *ret)
 {
-	struct slot_free_list *list;
-	uint32_t capacity;
 	unsigned level = level_for(count);
+	uint32_t capacity, base;
 
 	if (level >= SLOT_SIZE_LEVELS)
 		return -ENOSPC;
 	capacity = 1u << level;
-	list = &slots->free[level];
-	if (list->count > 0) {
-		*ret = (struct slot_range){list->bases[--list->count], capacity};
-	} else {
+	if (!take_free(slots, level, &base)) {
 		if (capacity > SLOT_LAST - slots->handed_out)
 			return -ENOSPC;
-		*ret = (struct slot_range){slots->handed_out + 1, capacity};
+		base = slots->handed_out + 1;
 		slots->handed_out += capacity;
 	}
 	slots->reserved += capacity;
+	*ret = (struct slot_range){base, capacity};
 	return 0;
 }
 

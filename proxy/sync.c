@@ -131,7 +131,7 @@ static int take_batch(struct sync *sync, struct batch *ret)
 
 	if (size > available)
 		size = available;
-	batch.members = calloc(size + 1, sizeof(struct member *));
+	batch.members = calloc(size ? size : 1, sizeof(struct member *));
 	if (!batch.members)
 		return -ENOMEM;
 	while (batch.count < size)

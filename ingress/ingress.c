@@ -36,6 +36,7 @@ struct ingress_controller {
 	struct draft *draft;
 	struct certificate *self_signed;
 	char *default_ns, *default_name; /* of --default-ssl-certificate; NULL: none */
+	uint32_t default_upstream;       /* of --default-backend-service */
 
 	bool listening;
 	bool classes_changed; /* whose Ingresses are ours must be asked again */
@@ -336,6 +337,16 @@ static bool may_publish(const struct ingress_controller *controller)
 	return controller->draft_changed;
 }
 
+static void tell_first_published(const struct ingress_controller *controller, double seconds)
+{
+	const struct upstream *fallback = draft_upstream(controller->draft, controller->default_upstream);
+
+	if (fallback && fallback->missing)
+		log_warn("the default backend does not exist", L_STR("upstream", fallback->name));
+	log_info("routes in force", L_INT("ingresses", controller->served.count),
+		 L_INT("hosts", hosts_count(controller->hosts)), L_FLOAT("seconds", seconds));
+}
+
 static double seconds_now(void)
 {
 	struct timespec now;
@@ -361,9 +372,7 @@ static void on_settled(void *ctx)
 	publish(controller);
 	metric_observe(controller->settle_seconds, seconds_now() - began_s);
 	if (!was_ready && controller->published && controller->workers)
-		log_info("routes in force", L_INT("ingresses", controller->served.count),
-			 L_INT("hosts", hosts_count(controller->hosts)),
-			 L_FLOAT("seconds", seconds_now() - began_s));
+		tell_first_published(controller, seconds_now() - began_s);
 }
 
 bool ingress_ready(const struct ingress_controller *controller)
@@ -402,22 +411,20 @@ static int use_default_certificate(struct ingress_controller *controller, const 
 	return code ? err_set(err, code, "out of memory") : 0;
 }
 
-/* *ret_id: its first port. */
-static int use_default_backend(struct ingress_controller *controller, const char *text, uint32_t *ret_id,
-			       struct err *err)
+/* Its first port. */
+static int use_default_backend(struct ingress_controller *controller, const char *text, struct err *err)
 {
 	char *ns cleanup(free_p) = NULL, *name cleanup(free_p) = NULL;
 	const char *why = NULL;
 	int code;
 
-	*ret_id = UPSTREAM_NONE;
 	if (!text)
 		return 0;
 	code = split_name("--default-backend-service", text, &ns, &name, err);
 	if (code)
 		return code;
-	*ret_id = upstreams_use(controller->upstreams, ns, name, "", &why);
-	return *ret_id == UPSTREAM_NONE ? err_set(err, -ENOMEM, "out of memory") : 0;
+	controller->default_upstream = upstreams_use(controller->upstreams, ns, name, "", &why);
+	return controller->default_upstream == UPSTREAM_NONE ? err_set(err, -ENOMEM, "out of memory") : 0;
 }
 
 static void on_known(void *ctx)
@@ -452,12 +459,13 @@ static int create_parts(struct ingress_controller *controller, struct ev_loop *l
 					   &hosts_config.default_upstream, err);
 	if (code)
 		return code;
+	hosts_config.default_upstream = controller->default_upstream;
 	hosts_config.secrets = controller->secrets;
 	hosts_config.upstreams = controller->upstreams;
 	controller->hosts = hosts_new(&hosts_config);
 	controller->draft = draft_new(&controller->settings, NULL);
 	if (!controller->hosts || !controller->draft ||
-	    draft_set_default_upstream(controller->draft, hosts_config.default_upstream))
+	    draft_set_default_upstream(controller->draft, controller->default_upstream))
 		return err_set(err, -ENOMEM, "out of memory");
 	return 0;
 }

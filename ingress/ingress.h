@@ -8,8 +8,8 @@
  *  1. Nothing is published before Ingresses, IngressClasses, Services, EndpointSlices and every Secret they name (or its
  *     known absence) are in.
  *  2. One changed object rebuilds what depends on it: an endpoint change one upstream, an Ingress the hosts it touches, a
- *     Secret the certificates and users made from it and the hosts that show them. One snapshot a settle, none when
- *     nothing came out differently.
+ *     Secret the certificates and users made from it and the hosts that show them. One snapshot a settle, none when nothing
+ *     was rebuilt.
  *  3. A wrong object costs itself only; the reason is logged once, with object and field.
  *  4. A host whose Secrets are asked for but not yet known stays as it was. */
 #ifndef INGRESS_INGRESS_H

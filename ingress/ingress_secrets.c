@@ -40,7 +40,9 @@ static struct str key_of(struct secrets *secrets, const char *ns, const char *na
 {
 	buf_clear(&secrets->key);
 	(void)buf_printf(&secrets->key, "%s/%s", ns, name);
-	return buf_failed(&secrets->key) ? (struct str){0} : buf_str(&secrets->key);
+	if (buf_failed(&secrets->key))
+		return (struct str){0};
+	return buf_str(&secrets->key);
 }
 
 static void made_clear(struct made *made)

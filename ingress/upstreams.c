@@ -70,7 +70,9 @@ static struct str key_of(struct upstreams *upstreams, const char *ns, const char
 		(void)buf_append_char(key, '/');
 		(void)buf_append_text(key, port);
 	}
-	return buf_failed(key) ? (struct str){0} : buf_str(key);
+	if (buf_failed(key))
+		return (struct str){0};
+	return buf_str(key);
 }
 
 static struct str id_key(const uint32_t *id)

@@ -16,9 +16,9 @@
 
 /* ---- complaints ---- */
 
-static bool key_needs_quotes(const char *key)
+static bool key_needs_brackets(const char *key)
 {
-	return strpbrk(key, "./[]\" ") != NULL || key[0] == '\0';
+	return strpbrk(key, "./[] ") != NULL || key[0] == '\0';
 }
 
 /* Writes what fits of the path; returns its length. */
@@ -33,8 +33,8 @@ static size_t path_write(const struct field *field, char *buffer, size_t size)
 	used = path_write(field->parent, buffer, size);
 	if (!field->key)
 		written = snprintf(buffer + used, size - used, "[%zu]", field->index);
-	else if (key_needs_quotes(field->key))
-		written = snprintf(buffer + used, size - used, "[\"%s\"]", field->key);
+	else if (key_needs_brackets(field->key))
+		written = snprintf(buffer + used, size - used, "[%s]", field->key);
 	else
 		written = snprintf(buffer + used, size - used, "%s%s", used ? "." : "", field->key);
 	if (written < 0)

@@ -169,7 +169,7 @@ static void annotations_are_strings(void **state)
 	assert_refused(
 	    "apiVersion: networking.k8s.io/v1\nkind: IngressClass\n"
 	    "metadata: { name: c, annotations: { a.b/c: true } }\n",
-	    "t.yaml:3: IngressClass c: metadata.annotations[\"a.b/c\"]: expected a string, got true\n");
+	    "t.yaml:3: IngressClass c: metadata.annotations[a.b/c]: expected a string, got true\n");
 }
 
 static void annotations_have_a_limit(void **state)

@@ -455,8 +455,7 @@ static int create_parts(struct ingress_controller *controller, struct ev_loop *l
 		return err_set(err, -ENOMEM, "out of memory");
 	code = use_default_certificate(controller, config, err);
 	if (code == 0)
-		code = use_default_backend(controller, config->default_backend,
-					   &hosts_config.default_upstream, err);
+		code = use_default_backend(controller, config->default_backend, err);
 	if (code)
 		return code;
 	hosts_config.default_upstream = controller->default_upstream;

@@ -527,6 +527,11 @@ bool proxy_ready(const struct proxy *proxy)
 	return proxy->sync.ready;
 }
 
+double proxy_update_age_s(const struct proxy *proxy)
+{
+	return proxy->sync.updated_s > 0 ? monotonic_s() - proxy->sync.updated_s : -1;
+}
+
 bool proxy_healthy(const struct proxy *proxy)
 {
 	return sync_healthy(&proxy->sync);

@@ -35,10 +35,10 @@ struct proxy *proxy_new(struct ev_loop *loop, struct store *store, const struct 
 			struct metrics *metrics, struct err *err);
 struct proxy *proxy_free(struct proxy *proxy);
 
-bool proxy_ready(const struct proxy *proxy); /* the first complete state is in force */
-double proxy_update_age_s(
-    const struct proxy *proxy);                /* since rules were last brought up to date; -1: not yet */
+bool proxy_ready(const struct proxy *proxy);   /* the first complete state is in force */
 bool proxy_healthy(const struct proxy *proxy); /* no change has waited too long (rows 39, 40) */
+/* Seconds since the rules were last brought up to date; -1: not yet. */
+double proxy_update_age_s(const struct proxy *proxy);
 
 int proxy_cleanup(struct err *err); /* --cleanup: deletes our tables */
 

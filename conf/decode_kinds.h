@@ -21,6 +21,11 @@ void decode_meta(const struct field *root, const char *default_ns, struct object
 typedef bool decode_keep_fn(struct str key);
 void decode_kv_list(const struct field *map, decode_keep_fn *keep, struct kv_list *ret);
 
+/* The data of Secrets and ConfigMaps: complains of more keys and values, as written, than an API server would
+ * store (1 MiB of values; base64 and names make it more). */
+#define DECODE_DATA_MAX_BYTES ((size_t)2 * 1024 * 1024)
+bool decode_data_fits(const struct field *map);
+
 /* A list of address ranges; bad ones are left out with a warning. */
 void decode_cidrs(const struct field *list, struct cidr **ret_items, size_t *ret_count);
 

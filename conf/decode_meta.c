@@ -69,15 +69,26 @@ void decode_kv_list(const struct field *map, decode_keep_fn *keep, struct kv_lis
 			kv_append(map->reader, map->node->entries[i].key.p, field_entry(map, i), ret);
 }
 
-static void check_annotations_size(const struct field *annotations)
+static size_t text_bytes(const struct field *map)
 {
 	size_t bytes = 0;
 
-	for (size_t i = 0; i < field_count(annotations); i++) {
-		const struct node_entry *entry = &annotations->node->entries[i];
-		bytes += entry->key.len + entry->value->text.len;
-	}
-	if (bytes > ANNOTATIONS_MAX_BYTES)
+	for (size_t i = 0; i < field_count(map); i++)
+		bytes += map->node->entries[i].key.len + map->node->entries[i].value->text.len;
+	return bytes;
+}
+
+bool decode_data_fits(const struct field *map)
+{
+	if (text_bytes(map) <= DECODE_DATA_MAX_BYTES)
+		return true;
+	field_complain(map, "more than %zu bytes altogether", DECODE_DATA_MAX_BYTES);
+	return false;
+}
+
+static void check_annotations_size(const struct field *annotations)
+{
+	if (text_bytes(annotations) > ANNOTATIONS_MAX_BYTES)
 		field_complain(annotations, "more than %zu bytes altogether", ANNOTATIONS_MAX_BYTES);
 }
 

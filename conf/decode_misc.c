@@ -4,20 +4,14 @@
 #include "base/cleanup.h"
 #include "conf/decode_kinds.h"
 
-#define DATA_MAX_BYTES   ((size_t)1024 * 1024) /* the API server's limit */
 #define AUTOSCALER_TAINT "ToBeDeletedByClusterAutoscaler"
 
 void decode_config_map(const struct field *root, struct object *object)
 {
 	struct config_map *map = (struct config_map *)object;
 	struct field data = field_map_at(root, "data");
-	size_t bytes = 0;
 
-	for (size_t i = 0; i < field_count(&data); i++)
-		bytes += data.node->entries[i].value->text.len;
-	if (bytes > DATA_MAX_BYTES)
-		field_complain(&data, "more than %zu bytes altogether", DATA_MAX_BYTES);
-	else
+	if (decode_data_fits(&data))
 		decode_kv_list(&data, NULL, &map->data);
 }
 

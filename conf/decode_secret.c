@@ -4,8 +4,6 @@
 #include "base/cleanup.h"
 #include "conf/decode_kinds.h"
 
-#define DATA_MAX_BYTES ((size_t)1024 * 1024) /* the API server's limit */
-
 /* Certificates and keys, revocation lists, password files. Opaque secrets may hold passwords under any key.
  */
 static bool is_read_always(struct str key)
@@ -119,16 +117,6 @@ static size_t kept_count(const struct field *map, const struct secret *secret)
 	return count;
 }
 
-static bool is_too_big(const struct field *map)
-{
-	size_t bytes = 0;
-
-	for (size_t i = 0; i < field_count(map); i++)
-		bytes += map->node->entries[i].value->text.len;
-	/* Base64 makes four of three, and line breaks some more. */
-	return bytes > DATA_MAX_BYTES / 2 * 3;
-}
-
 void decode_secret(const struct field *root, struct object *object)
 {
 	struct secret *secret = (struct secret *)object;
@@ -136,10 +124,8 @@ void decode_secret(const struct field *root, struct object *object)
 	struct field data = field_map_at(root, "data"), plain = field_map_at(root, "stringData");
 
 	secret->type = field_present(&type) ? field_text(type) : "Opaque";
-	if (is_too_big(&data) || is_too_big(&plain)) {
-		field_complain(root, "more than %zu bytes of data", DATA_MAX_BYTES);
+	if (!decode_data_fits(&data) || !decode_data_fits(&plain))
 		return;
-	}
 	secret->data = field_array(root->reader, kept_count(&data, secret) + kept_count(&plain, secret),
 				   sizeof(*secret->data));
 	if (!secret->data)

@@ -336,10 +336,10 @@ static void a_secret_has_a_limit(void **state)
 
 	(void)state;
 	buf_append_text(&text, SECRET "data: { auth: '");
-	for (int i = 0; i < 1600 * 1024; i++)
+	for (int i = 0; i < 2048 * 1024; i++)
 		buf_append_char(&text, 'A');
 	buf_append(&text, "' }\n", 5);
-	assert_refused(text.data, "t.yaml:1: Secret default/s: more than 1048576 bytes of data\n");
+	assert_refused(text.data, "t.yaml:4: Secret default/s: data: more than 2097152 bytes altogether\n");
 	buf_done(&text);
 }
 

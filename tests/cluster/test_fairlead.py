@@ -109,7 +109,7 @@ def ingress(name, *rules, **spec):
 def settles_on(site, address, addresses):
     """Waits until the endpoints at `addresses` take turns on port 8080 of `address`, and no other answers."""
     def settled():
-        return {answer.address for answer in site.ask(address, 8080, 2 * len(addresses))} == set(addresses)
+        return {site.probe(address, 8080).address for _ in range(2 * len(addresses))} == set(addresses)
     wait_for(f"{addresses} answer", settled)
     assert_evenly(site.ask(address, 8080, 3 * len(addresses)), addresses, 8080)
 
@@ -128,7 +128,7 @@ def is_routed(site, host, path, service):
 def test_pods_that_come_go_and_change_their_readiness_are_followed(site):
     cluster, [one, two, three] = site.cluster, pods(21, 22, 23)
     service = create_service(cluster, "scaled")
-    wait_for("a Service without Pods refuses", lambda: site.ask(service, 8080)[0].verdict == REFUSED)
+    wait_for("a Service without Pods refuses", lambda: site.probe(service, 8080).verdict == REFUSED)
     for number, address in enumerate((one, two, three)):
         cluster.create_pod("default", f"scaled-{number}", labels={"app": "scaled"}, node=NODE_NAME, ip=address, ready=number < 2)
     settles_on(site, service, [one, two])
@@ -145,7 +145,7 @@ def test_pods_that_come_go_and_change_their_readiness_are_followed(site):
     settles_on(site, service, [one, three])
     for name in ("scaled-0", "scaled-2"):
         cluster.delete_pod("default", name)
-    wait_for("a Service without Pods refuses", lambda: site.ask(service, 8080)[0].verdict == REFUSED)
+    wait_for("a Service without Pods refuses", lambda: site.probe(service, 8080).verdict == REFUSED)
     cluster.api("DELETE", f"{SERVICES}/scaled")
     wait_for("a Service that is gone has no rules", lambda: "default/scaled" not in site.rules())
 
@@ -182,10 +182,10 @@ def test_a_services_ports_and_type_may_change(site):
         "type": "NodePort", "externalIPs": ["192.168.64.7"], "ports": [{"name": "http", "port": 8081}]}})
     node_port = changed["spec"]["ports"][0]["nodePort"]
     for address, port in ((service, 8081), (site.NODE, node_port), ("192.168.64.7", 8081)):
-        wait_for(f"{address}:{port} answers", lambda: site.ask(address, port)[0].address == pods(21)[0])
+        wait_for(f"{address}:{port} answers", lambda: site.probe(address, port).address == pods(21)[0])
     assert site.ask(service, 8080)[0].verdict == REFUSED
     cluster.api("PATCH", f"{SERVICES}/changing", {"spec": {"type": "ClusterIP", "externalIPs": None}})
-    wait_for("the node port is free again", lambda: site.ask(site.NODE, node_port)[0].verdict == REFUSED)
+    wait_for("the node port is free again", lambda: site.probe(site.NODE, node_port).verdict == REFUSED)
     assert site.ask(service, 8081)[0].address == pods(21)[0]
     cluster.api("DELETE", f"{SERVICES}/changing")
 
@@ -272,7 +272,7 @@ def test_the_time_from_api_write_to_rule_in_force(site, capsys):
             cluster.api("PATCH", f"{SLICES}/timed", {"endpoints": [{"addresses": [address]}]})
             written = time.monotonic()
             wait_for("a transaction", lambda: len(clock.times) > heard, seconds=10)
-            wait_for("the new endpoint answers", lambda: site.ask(service, 8080)[0].address == address, seconds=10)
+            wait_for("the new endpoint answers", lambda: site.probe(service, 8080).address == address, seconds=10)
             latencies.append(max(0, clock.times[heard] - written))
             whole.append(clock.times[heard] - begun)
     with capsys.disabled():
@@ -358,7 +358,7 @@ def test_killed_and_started_again_under_traffic_the_proxy_fails_no_connection(si
     node_port = cluster.api("GET", f"{SERVICES}/lasting")["spec"]["ports"][0]["nodePort"]
     cluster.api("POST", SLICES, slice_of("lasting", one, two))
     settles_on(site, service, [one, two])
-    wait_for("the node port answers", lambda: site.ask(site.NODE, node_port)[0])
+    wait_for("the node port answers", lambda: site.probe(site.NODE, node_port))
     with site.client.entered():
         kept = TcpConnection.to(service, 8080)
     pod = kept.ask().address
@@ -423,3 +423,26 @@ def test_an_api_server_that_ends_in_good_order_and_comes_back_is_found_again(sit
         wait_for("the endpoint written later is served", lambda: tcp.more(2)[-1].address == pods(22)[0], 120)
     assert tcp.failures == []
     cluster.api("DELETE", f"{SERVICES}/found")
+
+
+def test_both_halves_in_one_process_take_over_without_a_failed_connection_to_a_service(site):
+    cluster = site.cluster
+    service = create_service(cluster, "taken", selector=False)
+    cluster.api("POST", SLICES, slice_of("taken", *pods(21, 22)))
+    settles_on(site, service, pods(21, 22))
+    with Loop(site.client, tcp_ask, service, 8080, pause_s=0.003) as tcp:
+        site.fairlead_proxy.stop()
+        site.fairlead_ingress.stop()
+        with Fairlead(site.node, "run", f"--kubeconfig={cluster.kubeconfig()}", f"--hostname-override={NODE_NAME}",
+                      "--ingress-class=nginx") as both:
+            cluster.api("PATCH", f"{SLICES}/taken", slice_of("taken", *pods(22, 23)))
+            settles_on_any(tcp, pods(22, 23))
+            assert_served_by(site.get("my-host.io", "/api", sni="my-host.io"), pods(41, 42), 8080)
+            assert routed(site, "bandicoot.example.com", "/a/") == "alpaca"
+            assert both.stop() == 0
+        for each in (site.fairlead_proxy, site.fairlead_ingress):
+            each.start()
+            each.wait_ready()
+        settles_on_any(tcp, pods(22, 23))
+    assert tcp.failures == []
+    cluster.api("DELETE", f"{SERVICES}/taken")

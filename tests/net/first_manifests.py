@@ -107,6 +107,11 @@ class Site:
         """Asks a TCP port from the client `count` times; the answers in order."""
         return [self.client.call(tcp_ask, address, port) for _ in range(count)]
 
+    def probe(self, address, port):
+        """Asks from the visitor, to wait for rules. Before they are in force the kernel remembers a connection as one to no
+        service, and a client that comes by with the same port again within two minutes meets that memory."""
+        return self.visitor.call(tcp_ask, address, port, timeout_s=1)
+
     def get(self, host, path="/", sni=None, http_port=80, https_port=443, **request):
         """One HTTP request from the client to the node's ingress; by TLS if `sni` is given."""
         port = http_port if sni is None else https_port

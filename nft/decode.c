@@ -479,6 +479,15 @@ static void copy_text(char *to, size_t size, const char *from)
 	to[len] = '\0';
 }
 
+int nft_message_code(const struct nlmsghdr *message)
+{
+	int code = 0;
+
+	if (message->nlmsg_len >= NLMSG_HDRLEN + sizeof(code))
+		memcpy(&code, (const char *)message + NLMSG_HDRLEN, sizeof(code));
+	return code <= 0 ? code : -EBADMSG;
+}
+
 int nft_decode_generation(const struct nlmsghdr *message, uint32_t *ret)
 {
 	struct attributes attributes;

@@ -16,6 +16,9 @@ struct nlmsghdr;
  */
 const struct nlmsghdr *nft_next_message(struct str *datagram);
 
+/* The number in NLMSG_ERROR and NLMSG_DONE: 0 or -errno. */
+int nft_message_code(const struct nlmsghdr *message);
+
 struct nft_decoder {
 	struct nft_table_id table;
 	struct nft_ruleset *ruleset;

@@ -567,7 +567,7 @@ static int encode_batch(struct encoder *encoder, const struct nft_encode_options
 
 	if (result == 0)
 		result = batch_message(encoder, NFNL_MSG_BATCH_BEGIN);
-	if (result == 0)
+	if (result == 0 && !options->without_table)
 		result = encode_table(encoder);
 	for (unsigned step = 0; step < STEP_COUNT && result == 0; step++)
 		result = encode_step(encoder, (enum step)step, start[step], start[step + 1]);

@@ -37,6 +37,7 @@ enum nft_batch_end {
 struct nft_encode_options {
 	uint32_t seq_first;
 	enum nft_batch_end end;
+	bool without_table;          /* no table is made: for a batch of nothing */
 	bool delete_table;           /* after all operations */
 	struct nft_message unpacked; /* elements of these are sent one to a message; count 0: none */
 };

@@ -14,15 +14,12 @@
 #include "nft/monitor.h"
 #include "nft/socket.h"
 
-#define RECEIVE_BYTES      ((size_t)64 * 1024)
 #define RECEIVE_ROOM_BYTES (8 * 1024 * 1024)
 
 struct nft_monitor {
-	int fd;
-	uint32_t port;
-	struct nft_kernel *kernel;
+	struct nft_kernel *kernel;         /* NULL: none's */
 	struct nft_foreign_change pending; /* of a transaction whose generation message is still to come */
-	_Alignas(struct nlmsghdr) char received[RECEIVE_BYTES];
+	struct nft_socket socket;
 };
 
 /* All messages of a datagram are of one transaction, so the port in the first tells. */
@@ -39,20 +36,28 @@ static int drop_own(int fd, uint32_t own_port)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0 ? 0 : -errno;
 }
 
-struct nft_monitor *nft_monitor_open(struct nft_kernel *kernel, struct err *err)
+struct nft_monitor *nft_monitor_open_for_all(struct err *err)
 {
 	struct nft_monitor *monitor = calloc(1, sizeof(*monitor));
-	int result;
 
 	if (!monitor) {
 		(void)err_set(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	monitor->fd = nft_socket_open(1u << (NFNLGRP_NFTABLES - 1), &monitor->port, err);
-	if (monitor->fd < 0)
+	if (nft_socket_open(&monitor->socket, 1u << (NFNLGRP_NFTABLES - 1), err) != 0)
 		return nft_monitor_close(monitor);
-	nft_socket_receive_room(monitor->fd, RECEIVE_ROOM_BYTES);
-	result = drop_own(monitor->fd, nft_kernel_port(kernel));
+	nft_socket_receive_room(&monitor->socket, RECEIVE_ROOM_BYTES);
+	return monitor;
+}
+
+struct nft_monitor *nft_monitor_open(struct nft_kernel *kernel, struct err *err)
+{
+	struct nft_monitor *monitor = nft_monitor_open_for_all(err);
+	int result;
+
+	if (!monitor)
+		return NULL;
+	result = drop_own(monitor->socket.fd, nft_kernel_socket(kernel)->port);
 	if (result != 0) {
 		(void)err_set(err, result, "nftables notifications: %s", strerror(-result));
 		return nft_monitor_close(monitor);
@@ -68,8 +73,7 @@ struct nft_monitor *nft_monitor_close(struct nft_monitor *monitor)
 		return NULL;
 	if (monitor->kernel)
 		nft_kernel_set_monitor(monitor->kernel, NULL);
-	if (monitor->fd >= 0)
-		(void)close(monitor->fd);
+	nft_socket_close(&monitor->socket);
 	free(monitor);
 	return NULL;
 }
@@ -78,8 +82,7 @@ static void set_membership(const struct nft_monitor *monitor, int option)
 {
 	const int group = NFNLGRP_NFTABLES;
 
-	if (monitor)
-		(void)setsockopt(monitor->fd, SOL_NETLINK, option, &group, sizeof(group));
+	(void)setsockopt(monitor->socket.fd, SOL_NETLINK, option, &group, sizeof(group));
 }
 
 void nft_monitor_pause(struct nft_monitor *monitor)
@@ -96,14 +99,15 @@ void nft_monitor_resume(struct nft_monitor *monitor)
 void nft_monitor_tell_loss(struct nft_monitor *monitor)
 {
 	const struct nlmsghdr lost = {.nlmsg_len = NLMSG_HDRLEN, .nlmsg_type = NLMSG_OVERRUN};
-	const struct sockaddr_nl self = {.nl_family = AF_NETLINK, .nl_pid = monitor->port};
+	const struct sockaddr_nl self = {.nl_family = AF_NETLINK, .nl_pid = monitor->socket.port};
 
-	(void)sendto(monitor->fd, &lost, sizeof(lost), 0, (const struct sockaddr *)&self, sizeof(self));
+	(void)sendto(monitor->socket.fd, &lost, sizeof(lost), 0, (const struct sockaddr *)&self,
+		     sizeof(self));
 }
 
 int nft_monitor_fd(const struct nft_monitor *monitor)
 {
-	return monitor->fd;
+	return monitor->socket.fd;
 }
 
 /* Adds what a whole transaction did, and who it was. */
@@ -140,32 +144,18 @@ static void note_message(struct nft_monitor *monitor, const char *table, const s
 	}
 }
 
-static void note_datagram(struct nft_monitor *monitor, const char *table, size_t len,
-			  struct nft_foreign_change *change)
-{
-	struct str datagram = {monitor->received, len};
-	const struct nlmsghdr *message;
-
-	while ((message = nft_next_message(&datagram)))
-		note_message(monitor, table, message, change);
-}
-
 int nft_monitor_read(struct nft_monitor *monitor, const char *table, struct nft_foreign_change *ret)
 {
-	struct nft_foreign_change change = {0};
+	struct nft_foreign_change change = {.pid = 0};
+	const struct nlmsghdr *message;
+	struct str datagram;
+	int result;
 
-	for (;;) {
-		ssize_t len = recv(monitor->fd, monitor->received, sizeof(monitor->received), MSG_DONTWAIT);
-
-		if (len >= 0)
-			note_datagram(monitor, table, (size_t)len, &change);
-		else if (errno == ENOBUFS)
-			change.lost = true;
-		else if (errno == EAGAIN)
-			break;
-		else if (errno != EINTR)
-			return -errno;
-	}
+	while ((result = nft_socket_receive(&monitor->socket, &datagram, &change.lost)) == 0)
+		while ((message = nft_next_message(&datagram)))
+			note_message(monitor, table, message, &change);
+	if (result != -EAGAIN)
+		return result;
 	*ret = change;
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* What a table of many services costs: built as a value, compared, encoded, taken by the kernel, read back;
  * and what single changes cost once it is loaded. In a network namespace of its own. */
 /* LINK: nft/rule.c nft/ruleset.c nft/diff.c nft/encode.c nft/encode_rule.c nft/decode.c nft/kernel.c */
-/* LINK: nft/monitor.c nft/socket.c tests/net/nft_sample.c */
+/* LINK: nft/dump.c nft/query.c nft/monitor.c nft/socket.c tests/net/nft_sample.c */
 /* LINK: base/arena.c base/buf.c base/str.c base/addr.c base/err.c */
 /* LIBS: -lmnl -lxxhash */
 #include <sched.h>

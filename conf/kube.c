@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "conf/kube_item.h"
 #include "conf/kube_source.h"
 #include "conf/kube_wanted.h"
 #include "conf/source.h"
@@ -77,14 +78,11 @@ static void sink_begin(void *ctx)
 	store_list_begin(watch->source->store, watch->kind);
 }
 
-static void sink_put(void *ctx, struct object *object)
+static int sink_put(void *ctx, struct object *object)
 {
 	struct kind_watch *watch = ctx;
-	int r = store_put(watch->source->store, object);
 
-	if (r < 0)
-		log_error("an object is not taken", L_STR("kind", kind_name(watch->kind)),
-			  L_STR("error", strerror(-r)));
+	return kube_put(watch->source->store, object);
 }
 
 static void sink_keep(void *ctx, const char *ns, const char *name)

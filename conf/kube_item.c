@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "conf/decode.h"
 #include "conf/kube_event.h"
+#include "conf/names.h"
 
 #define LINE_MAX_BYTES 1024
 #define KEY_MAX_BYTES  600 /* namespace and name are at most 63 + 253 */
@@ -184,6 +185,22 @@ int kube_item_from_json(struct kube_complaints *complaints, struct arena *arena,
 	}
 	take(&hearing, complaints, &item);
 	*ret = item;
+	return 0;
+}
+
+int kube_put(struct store *store, struct object *object)
+{
+	char ns[NAME_LABEL_MAX + 1], name[NAME_SUBDOMAIN_MAX + 1];
+	enum kind kind = object->kind;
+
+	snprintf(ns, sizeof(ns), "%s", object->ns);
+	snprintf(name, sizeof(name), "%s", object->name);
+	int r = store_put(store, object);
+
+	if (r == 0 || r == -ENOMEM)
+		return r;
+	log_warn("object cannot be used", L_STR("kind", kind_name(kind)), L_STR("namespace", ns),
+		 L_STR("name", name), L_STR("error", strerror(-r)));
 	return 0;
 }
 

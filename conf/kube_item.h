@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "conf/node.h"
 #include "conf/object.h"
+#include "conf/store.h"
 
 #define KUBE_COMPLAINTS_MAX 5
 
@@ -35,6 +36,9 @@ struct kube_item {
 /* An item of a list, or the answer to a GET: kind is what was asked for. 0 or -ENOMEM. */
 int kube_item_from_json(struct kube_complaints *complaints, struct arena *arena, enum kind kind,
 			struct str text, struct kube_item *ret);
+
+/* Takes over the reference. 0 or -ENOMEM; what the store cannot hold for other reasons is logged and left out. */
+int kube_put(struct store *store, struct object *object);
 
 /* The object of a watch event, which says itself what it is; another kind than this is a complaint. */
 int kube_item_from_node(struct kube_complaints *complaints, enum kind kind, const struct node *node,

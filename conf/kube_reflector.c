@@ -137,17 +137,18 @@ static void end_list(struct kube_reflector *reflector)
 
 /* ---- what objects do to the sink ---- */
 
-/* An object as it is now: of a list, or ADDED or MODIFIED. */
-static void take_item(struct kube_reflector *reflector, const struct kube_item *item)
+/* An object as it is now: of a list, or ADDED or MODIFIED. 0 or -ENOMEM. */
+static int take_item(struct kube_reflector *reflector, const struct kube_item *item)
 {
 	const struct kube_sink *sink = reflector->options.sink;
 
 	if (item->object)
-		sink->put(reflector->options.ctx, item->object);
-	else if (!item->name[0])
+		return sink->put(reflector->options.ctx, item->object);
+	if (!item->name[0])
 		reflector->lost_item = true;
 	else if (reflector->in_list)
 		sink->keep(reflector->options.ctx, item->ns, item->name);
+	return 0;
 }
 
 static int on_list_item(void *ctx, struct str text)
@@ -158,9 +159,7 @@ static int on_list_item(void *ctx, struct str text)
 	int r =
 	    kube_item_from_json(&reflector->complaints, &arena, reflector->options.scope.kind, text, &item);
 
-	if (r == 0)
-		take_item(reflector, &item);
-	return r;
+	return r < 0 ? r : take_item(reflector, &item);
 }
 
 /* ---- watch events ---- */
@@ -195,33 +194,38 @@ __attribute__((format(printf, 3, 4))) static int judge(struct kube_reflector *re
 	return err_set(&reflector->verdict_why, -ECANCELED, "%s", text);
 }
 
-/* Notes how far we are. Initial events come in no order: their versions say nothing. */
+/* Are we told of something older than what we know? Initial events come in no order: their versions say nothing. */
+static bool goes_back(const struct kube_reflector *reflector, const char *version)
+{
+	return reflector->phase == PHASE_WATCHING && kube_version_is_older(version, reflector->version);
+}
+
+/* Notes how far we are. */
 static int advance(struct kube_reflector *reflector, const char *version)
 {
 	if (reflector->phase != PHASE_WATCHING || version[0] == '\0')
 		return 0;
-	if (kube_version_is_older(version, reflector->version))
+	if (goes_back(reflector, version))
 		return judge(reflector, VERDICT_RELIST, "resourceVersion went back from %s to %s",
 			     reflector->version, version);
 	return replace(&reflector->version, version);
 }
 
+/* The version is noted last: an object that was not taken is to come again. */
 static int on_put_event(struct kube_reflector *reflector, const struct kube_event *event)
 {
 	struct kube_item item;
-	int r =
-	    kube_item_from_node(&reflector->complaints, reflector->options.scope.kind, event->object, &item);
+	int r;
 
+	if (goes_back(reflector, event->version))
+		return advance(reflector, event->version);
+	r = kube_item_from_node(&reflector->complaints, reflector->options.scope.kind, event->object, &item);
 	if (r < 0)
 		return r;
 	if (!item.object && !item.name[0] && reflector->phase == PHASE_WATCHING)
 		return judge(reflector, VERDICT_GARBAGE, "an event whose object has no name");
-	r = advance(reflector, event->version);
-	if (r < 0)
-		object_unref(item.object);
-	else
-		take_item(reflector, &item);
-	return r;
+	r = take_item(reflector, &item);
+	return r < 0 ? r : advance(reflector, event->version);
 }
 
 /* Only who it is matters. Old servers give the version before the deletion: that is no step back. */
@@ -231,9 +235,7 @@ static int on_delete_event(struct kube_reflector *reflector, const struct kube_e
 		return judge(reflector, VERDICT_GARBAGE, "a DELETED event whose object has no name");
 	kube_complaints_forget(&reflector->complaints, event->ns, event->name);
 	reflector->options.sink->delete (reflector->options.ctx, event->ns, event->name);
-	if (reflector->version && kube_version_is_older(event->version, reflector->version))
-		return 0;
-	return advance(reflector, event->version);
+	return goes_back(reflector, event->version) ? 0 : advance(reflector, event->version);
 }
 
 static int on_bookmark(struct kube_reflector *reflector, const struct kube_event *event)

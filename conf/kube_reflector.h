@@ -34,7 +34,8 @@ struct kube_reflector;
 /* Where the objects go. The reflector must not be freed in any of these but `refused`. */
 struct kube_sink {
 	void (*begin)(void *ctx);
-	void (*put)(void *ctx, struct object *object); /* takes over the reference */
+	/* Takes over the reference. 0, or -ENOMEM: the object will be given again. */
+	int (*put)(void *ctx, struct object *object);
 	void (*keep)(void *ctx, const char *ns, const char *name);
 	void (*delete)(void *ctx, const char *ns, const char *name);
 	void (*end)(void *ctx);

@@ -98,13 +98,12 @@ static void on_begin(void *ctx)
 	want->seen = false;
 }
 
-static void on_put(void *ctx, struct object *object)
+static int on_put(void *ctx, struct object *object)
 {
 	struct want *want = ctx;
 
 	want->seen = true;
-	if (store_put(want->wanted->options.store, object) < 0)
-		log_error("out of memory: an object is not taken", L_STR("name", want->name));
+	return kube_put(want->wanted->options.store, object);
 }
 
 static void on_keep(void *ctx, const char *ns, const char *name)
@@ -306,16 +305,14 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int events)
 	fetch(timer->data);
 }
 
-static void take_answer(struct want *want)
+static int take_answer(struct want *want)
 {
 	struct arena arena cleanup(arena_done) = {0};
 	struct kube_item item;
+	int r =
+	    kube_item_from_json(&want->complaints, &arena, want->scope.kind, buf_str(&want->answer), &item);
 
-	if (kube_item_from_json(&want->complaints, &arena, want->scope.kind, buf_str(&want->answer), &item) <
-	    0)
-		return;
-	if (item.object)
-		on_put(want, item.object);
+	return r == 0 && item.object ? on_put(want, item.object) : r;
 }
 
 /* Who may not get it is not let watch it either. */
@@ -344,28 +341,31 @@ static int on_fetch_body(void *ctx, struct str bytes, struct err *err)
 	return buf_append_str(&want->answer, bytes);
 }
 
-static void take_result(struct want *want, const struct kube_result *result)
+/* Is this an answer about the object, and was it taken? */
+static bool take_result(struct want *want, const struct kube_result *result)
 {
+	if (result->code == 0 && take_answer(want) < 0)
+		return false;
+	if (result->code < 0 && result->status != 404 && result->status != 403)
+		return false;
 	if (result->status == 403)
 		take_refusal(want, result->why);
 	else
 		end_refusal(want);
 	if (result->status == 404)
 		delete_from_store(want);
-	else if (result->code == 0)
-		take_answer(want);
 	kube_backoff_reset(&want->backoff);
 	become_known(want);
+	return true;
 }
 
 static void on_fetch_done(void *ctx, const struct kube_result *result)
 {
 	struct want *want = ctx;
-	bool answered = result->code == 0 || result->status == 404 || result->status == 403;
+	bool answered;
 
 	want->request = NULL;
-	if (answered)
-		take_result(want, result);
+	answered = take_result(want, result);
 	buf_done(&want->answer);
 	if (want->state == WANT_POLLED && answered)
 		promote(want->wanted); /* it may be watched by now */

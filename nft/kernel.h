@@ -2,7 +2,7 @@
  * socket. libmnl frames, libnftnl encodes; no child process.
  *
  * Invariants
- *  1. A transaction is all or nothing: after an error the table is as it was.
+ *  1. A transaction is all or nothing: after an error (but -EUCLEAN) the table is as it was.
  *  2. Calls block for as long as the kernel works on the transaction (it does so inside sendmsg).
  *  3. Nothing outside the named table is ever touched. */
 #ifndef NFT_KERNEL_H

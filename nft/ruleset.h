@@ -40,7 +40,6 @@ enum nft_item_type {
 
 /* Kernel attribute NFTA_SET_FLAGS. */
 enum {
-	NFT_SET_FLAG_CONSTANT = 1u << 1,
 	NFT_SET_FLAG_INTERVAL = 1u << 2,
 	NFT_SET_FLAG_MAP = 1u << 3,
 	NFT_SET_FLAG_TIMEOUT = 1u << 4,

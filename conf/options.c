@@ -48,6 +48,24 @@ int duration_parse(struct str text, double *ret_seconds)
 	return 0;
 }
 
+const char *duration_format(double seconds, char buffer[static 48])
+{
+	uint64_t total_ms = (uint64_t)(seconds * 1000 + 0.5), ms = total_ms % 60000;
+	uint64_t hours = total_ms / 3600000, minutes = total_ms / 60000 % 60;
+	size_t len = 0;
+
+	if (total_ms > 0 && total_ms < 1000) {
+		(void)snprintf(buffer, 48, "%ums", (unsigned)total_ms);
+		return buffer;
+	}
+	if (hours > 0)
+		len = (size_t)snprintf(buffer, 48, "%lluh", (unsigned long long)hours);
+	if (hours > 0 || minutes > 0)
+		len += (size_t)snprintf(buffer + len, 48 - len, "%um", (unsigned)minutes);
+	(void)snprintf(buffer + len, 48 - len, "%gs", (double)ms / 1000);
+	return buffer;
+}
+
 static int strings_add(struct option_strings *list, const char *text, struct arena *arena)
 {
 	const char **grown = arena_array(arena, list->count + 1, sizeof(*grown));
@@ -141,6 +159,18 @@ static int number_parse(struct str text, uint64_t max, void *destination, size_t
 	return 0;
 }
 
+static int signed_parse(struct str text, int32_t *ret)
+{
+	bool negative = text.len > 0 && text.p[0] == '-';
+	struct str digits = negative ? (struct str){text.p + 1, text.len - 1} : text;
+	uint64_t number;
+	int code = str_to_u64(digits, INT32_MAX, &number);
+
+	if (code == 0)
+		*ret = negative ? -(int32_t)number : (int32_t)number;
+	return code;
+}
+
 static int size_parse(struct str text, uint64_t *ret_bytes)
 {
 	unsigned shift = 0;
@@ -177,6 +207,8 @@ static const char *expected(enum option_type type)
 		return "true or false";
 	case OPTION_U32:
 		return "a number from 0 to 4294967295";
+	case OPTION_I32:
+		return "a whole number";
 	case OPTION_PORT:
 		return "a port from 0 to 65535";
 	case OPTION_DURATION:
@@ -214,6 +246,8 @@ static int option_store(const struct option *option, const char *value, void *co
 		return 0;
 	case OPTION_U32:
 		return number_parse(text, UINT32_MAX, destination, sizeof(uint32_t));
+	case OPTION_I32:
+		return signed_parse(text, destination);
 	case OPTION_PORT:
 		return number_parse(text, UINT16_MAX, destination, sizeof(uint16_t));
 	case OPTION_DURATION:
@@ -266,6 +300,11 @@ static const struct option *find_letter(const struct option_group *groups, char 
 			if (groups->options[i].letter == letter)
 				return &groups->options[i];
 	return NULL;
+}
+
+const struct option *options_find(const struct option_group *groups, const char *name)
+{
+	return find_name(groups, str_of(name));
 }
 
 int options_set(const struct option_group *groups, const char *name, const char *value, void *config,
@@ -370,6 +409,7 @@ static const char *argument_name(const struct option *option)
 		return option->argument;
 	switch (option->type) {
 	case OPTION_U32:
+	case OPTION_I32:
 		return "N";
 	case OPTION_PORT:
 		return "PORT";
@@ -400,7 +440,7 @@ static const char *argument_name(const struct option *option)
 static void default_text(const struct option *option, const void *defaults, char *text, size_t size)
 {
 	const void *value = (const char *)defaults + option->offset;
-	char address[ADDR_TEXT_MAX];
+	char address[ADDR_TEXT_MAX], duration[48];
 
 	text[0] = 0;
 	switch (option->type) {
@@ -415,11 +455,14 @@ static void default_text(const struct option *option, const void *defaults, char
 	case OPTION_U32:
 		(void)snprintf(text, size, "%u", *(const uint32_t *)value);
 		break;
+	case OPTION_I32:
+		(void)snprintf(text, size, "%d", *(const int32_t *)value);
+		break;
 	case OPTION_PORT:
 		(void)snprintf(text, size, "%u", (unsigned)*(const uint16_t *)value);
 		break;
 	case OPTION_DURATION:
-		(void)snprintf(text, size, "%gs", *(const double *)value);
+		(void)snprintf(text, size, "%s", duration_format(*(const double *)value, duration));
 		break;
 	case OPTION_SIZE:
 		if (*(const uint64_t *)value % (1u << 20) == 0)

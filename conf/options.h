@@ -34,6 +34,7 @@ enum option_type {
 	OPTION_BOOL,         /* bool */
 	OPTION_STRING,       /* const char * */
 	OPTION_U32,          /* uint32_t */
+	OPTION_I32,          /* int32_t */
 	OPTION_PORT,         /* uint16_t, 0 to 65535 */
 	OPTION_DURATION,     /* double, seconds; Go text: "5s", "1m30s", "250ms"; a bare number is seconds */
 	OPTION_SIZE,         /* uint64_t, bytes; nginx text: "8k", "1m", "2g", "0" */
@@ -81,8 +82,14 @@ void options_result_done(struct options_result *result);
 int options_set(const struct option_group *groups, const char *name, const char *value, void *config,
 		struct arena *arena, struct err *err);
 
+/* The row of that name, or NULL. */
+const struct option *options_find(const struct option_group *groups, const char *name);
+
 /* usage, then each group; defaults: a config as it is before parsing. At most 100 columns wide. */
 void options_help(FILE *out, const char *usage, const struct option_group *groups, const void *defaults);
+
+/* "1h30m0s", "250ms": what duration_parse and Go read back, at the precision of a millisecond. */
+const char *duration_format(double seconds, char buffer[static 48]);
 
 /* Go's time.ParseDuration for durations of zero and more; a bare number is seconds. 0 or -EINVAL. */
 int duration_parse(struct str text, double *ret_seconds);

@@ -1,10 +1,14 @@
 /* The tables of flags. The help texts are the documentation; defaults shown there come from flags_default. */
 #include "main/flags.h"
 
+#include <errno.h>
+
 #include "base/cleanup.h"
 
 const struct flags flags_default = {
     .verbosity = 2,
+    .conntrack = {.max_per_core = 32768, .min = 131072, .tcp_established_s = 86400, .tcp_close_wait_s = 3600},
+    .oom_score_adj = -999,
     .proxy_healthz = {.ip = {.family = AF_INET}, .port = 10256},
     .proxy_metrics = {.ip = {.family = AF_INET, .bytes = {127, 0, 0, 1}}, .port = 10249},
     .http_port = 80,
@@ -25,6 +29,8 @@ const struct flags flags_default = {
 };
 
 static const char *const log_formats[] = {"text", "json", NULL};
+static const char *const detect_local_modes[] = {"ClusterCIDR", "NodeCIDR", "BridgeInterface",
+						 "InterfaceNamePrefix", NULL};
 static const char *const access_log_formats[] = {"nginx", "json", NULL};
 
 #define AT(field) .offset = offsetof(struct flags, field)
@@ -75,12 +81,44 @@ static const struct option proxy_options[] = {
      "/healthz, /livez, /readyz and /metrics of the proxy", NULL},
     {"metrics-bind-address", 0, OPTION_ADDR, AT(proxy_metrics), NULL,
      "/metrics, /proxyMode and /healthz of the proxy", NULL},
-    {"cleanup", 0, OPTION_BOOL, AT(cleanup), NULL, "remove fairlead's nftables tables and exit", NULL},
+    {"bind-address-hard-fail", 0, OPTION_BOOL, AT(bind_address_hard_fail), NULL,
+     "end when a health or metrics address cannot be listened on; else it is tried again each 5 seconds",
+     NULL},
+    {"detect-local-mode", 0, OPTION_CHOICE, AT(detect_local_mode),
+     "ClusterCIDR|NodeCIDR|BridgeInterface|InterfaceNamePrefix",
+     "how it is known that a connection comes from a pod of this node", detect_local_modes},
+    {"pod-bridge-interface", 0, OPTION_STRING, AT(pod_bridge_interface), "NAME",
+     "with BridgeInterface: what comes in here is from a pod", NULL},
+    {"pod-interface-name-prefix", 0, OPTION_STRING, AT(pod_interface_prefix), "PREFIX",
+     "with InterfaceNamePrefix: what comes in by an interface named so is from a pod", NULL},
+    {"conntrack-max-per-core", 0, OPTION_U32, AT(conntrack.max_per_core), NULL,
+     "connections the kernel may track, for each core; 0: leave the limit", NULL},
+    {"conntrack-min", 0, OPTION_U32, AT(conntrack.min), NULL,
+     "at least so many, however few cores; not with --conntrack-max-per-core=0", NULL},
+    {"conntrack-tcp-timeout-established", 0, OPTION_DURATION, AT(conntrack.tcp_established_s), NULL,
+     "how long an idle TCP connection is tracked; 0: leave it", NULL},
+    {"conntrack-tcp-timeout-close-wait", 0, OPTION_DURATION, AT(conntrack.tcp_close_wait_s), NULL,
+     "the same in CLOSE_WAIT; 0: leave it", NULL},
+    {"conntrack-tcp-be-liberal", 0, OPTION_BOOL, AT(conntrack.tcp_be_liberal), NULL,
+     "only RST packets outside the window are invalid", NULL},
+    {"conntrack-udp-timeout", 0, OPTION_DURATION, AT(conntrack.udp_s), NULL,
+     "how long UDP packets one way are tracked; 0: leave it", NULL},
+    {"conntrack-udp-timeout-stream", 0, OPTION_DURATION, AT(conntrack.udp_stream_s), NULL,
+     "how long UDP packets both ways are tracked; 0: leave it", NULL},
+    {"oom-score-adj", 0, OPTION_I32, AT(oom_score_adj), NULL,
+     "of this process, from -1000 to 1000; 0: leave it", NULL},
+    {"cleanup", 0, OPTION_BOOL, AT(cleanup), NULL,
+     "remove fairlead's nftables tables and what kube-proxy left in nftables, iptables and IPVS, and exit",
+     NULL},
+    {"init-only", 0, OPTION_BOOL, AT(init_only), NULL, "set the kernel's connection tracking and exit", NULL},
+    {"write-config-to", 0, OPTION_STRING, AT(write_config_to), "FILE",
+     "write what is set as a KubeProxyConfiguration and exit", NULL},
     {"proxy-mode", 0, OPTION_IGNORED, 0, NULL, "rules are always nftables", NULL},
     {"iptables-min-sync-period", 0, OPTION_IGNORED, 0, NULL, "rules are always nftables", NULL},
     {"iptables-sync-period", 0, OPTION_IGNORED, 0, NULL, "rules are always nftables", NULL},
     {"iptables-masquerade-bit", 0, OPTION_IGNORED, 0, NULL, "masquerading needs no packet mark", NULL},
-    {"oom-score-adj", 0, OPTION_IGNORED, 0, NULL, "set it in the pod or unit", NULL},
+    {"iptables-localhost-nodeports", 0, OPTION_IGNORED_BOOL, 0, NULL, "rules are always nftables", NULL},
+    {"show-hidden-metrics-for-version", 0, OPTION_IGNORED, 0, NULL, "no metric is hidden", NULL},
 };
 
 static const struct option ingress_options[] = {
@@ -177,3 +215,14 @@ const struct option_group flags_proxy[] = {SOURCE_GROUP, PROXY_GROUP, GENERAL_GR
 const struct option_group flags_ingress[] = {SOURCE_GROUP, INGRESS_GROUP, GENERAL_GROUP, {0}};
 const struct option_group flags_run[] = {SOURCE_GROUP, PROXY_GROUP, INGRESS_GROUP, GENERAL_GROUP, {0}};
 const struct option_group flags_check[] = {{"Check", check_options, ARRAY_LEN(check_options)}, {0}};
+
+int flags_validate(const struct flags *flags, struct err *err)
+{
+	if (flags->detect_local_mode != DETECT_CLUSTER_CIDR)
+		return err_set(err, -EINVAL, "--detect-local-mode: %s is not there yet, only ClusterCIDR",
+			       detect_local_modes[flags->detect_local_mode]);
+	if (flags->oom_score_adj < -1000 || flags->oom_score_adj > 1000)
+		return err_set(err, -EINVAL, "--oom-score-adj: expected a number from -1000 to 1000, got %d",
+			       flags->oom_score_adj);
+	return 0;
+}

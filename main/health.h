@@ -1,4 +1,4 @@
-/* The health and metrics servers: /healthz, /livez, /readyz, /metrics and /proxyMode on the addresses
+/* The health and metrics servers: /healthz, /livez, /readyz, /metrics, /proxyMode and /configz on the addresses
  * kube-proxy and ingress-nginx use, answered from the state of whichever halves run. */
 #ifndef MAIN_HEALTH_H
 #define MAIN_HEALTH_H
@@ -10,13 +10,17 @@
 #include "base/metrics.h"
 #include "conf/store.h"
 #include "ingress/ingress.h"
+#include "main/flags.h"
 #include "proxy/proxy.h"
+
+#define HEALTH_RETRY_S 5.0
 
 /* What the answers are made from; the owner keeps it true. A half that does not run is NULL. */
 struct health_state {
 	const struct proxy *proxy;
 	const struct ingress_controller *ingress;
 	const struct store *store;
+	const struct flags *flags;
 	struct metrics *metrics;
 	const char *node_name;
 	bool stopping; /* /readyz and the ingress's /healthz fail, so that load balancers turn away */
@@ -30,9 +34,15 @@ enum health_face {
 
 struct health_server;
 
+struct health_server_config {
+	struct endpoint_addr addr;
+	enum health_face face;
+	bool hard_fail; /* else an address that cannot be listened on is tried again each HEALTH_RETRY_S */
+};
+
 /* state must outlive the server. NULL with *err. */
-struct health_server *health_listen(struct ev_loop *loop, const struct endpoint_addr *addr,
-				    enum health_face face, const struct health_state *state, struct err *err);
+struct health_server *health_listen(struct ev_loop *loop, const struct health_server_config *config,
+				    const struct health_state *state, struct err *err);
 struct health_server *health_close(struct health_server *server);
 
 #endif

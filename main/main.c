@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
+#include "conf/node_write.h"
 #include "main/check.h"
 #include "main/flags.h"
+#include "main/host.h"
 #include "main/serve.h"
-#include "proxy/proxy.h"
 
 static const char usage[] = "usage: fairlead COMMAND [FLAG...]\n"
 			    "\n"
@@ -36,6 +38,24 @@ static void tell_of_odd_flags(const struct options_result *result)
 		log_warn("argument has no meaning here", L_STR("argument", result->positional.items[i]));
 }
 
+static int write_config(const struct flags *flags, struct arena *arena, struct err *err)
+{
+	const struct node *document = flags_as_proxy_config(flags, arena);
+	cleanup(buf_done) struct buf text = {0};
+	FILE *file;
+	bool written;
+
+	if (!document || node_write_yaml(document, &text) < 0)
+		return err_set(err, -ENOMEM, "out of memory");
+	file = fopen(flags->write_config_to, "we");
+	if (!file)
+		return err_set(err, -errno, "%s: %s", flags->write_config_to, strerror(errno));
+	written = fwrite(buf_head(&text), 1, buf_len(&text), file) == buf_len(&text);
+	if (fclose(file) != 0 || !written)
+		return err_set(err, -EIO, "%s: %s", flags->write_config_to, strerror(errno));
+	return 0;
+}
+
 static int run_servers(struct flags *flags, struct serve_halves halves, struct options_result *result,
 		       struct err *err)
 {
@@ -47,8 +67,17 @@ static int run_servers(struct flags *flags, struct serve_halves halves, struct o
 		return code;
 	set_up_log(flags);
 	tell_of_odd_flags(result);
+	code = flags_validate(flags, err);
+	if (code < 0)
+		return code;
+	if (flags->write_config_to)
+		return write_config(flags, &result->arena, err);
 	if (flags->cleanup)
-		return proxy_cleanup(err);
+		return host_clean_up(err);
+	if (flags->init_only) {
+		host_set_conntrack(flags);
+		return 0;
+	}
 	return serve(flags, halves, err);
 }
 
@@ -97,9 +126,11 @@ static int run_command(const struct command *command, int arg_count, char **args
 		options_help(stdout, command->usage, command->groups, &flags_default);
 		status = 0;
 	} else if (command->halves.proxy || command->halves.ingress) {
-		status = run_servers(&flags, command->halves, &result, &err) < 0 ? 1 : 0;
-		if (status)
-			log_error("not started", L_STR("why", err.text));
+		int code = run_servers(&flags, command->halves, &result, &err);
+
+		status = code == 0 ? 0 : 1;
+		if (code < 0)
+			log_error("failed", L_STR("why", err.text));
 	} else {
 		status = check(&flags, &result.positional);
 	}

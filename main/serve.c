@@ -13,6 +13,7 @@
 #include "ingress/access_log.h"
 #include "ingress/status.h"
 #include "main/health.h"
+#include "main/proxy_half.h"
 
 #define HEALTH_SERVERS_MAX 3
 
@@ -27,15 +28,16 @@ struct program {
 	struct store *store;
 	struct kube_config *kube_config;
 	struct source *source;
-	struct proxy *proxy;
+	struct proxy_half *proxy;
 	struct access_log *access_log;
 	struct workers *workers;
 	struct ingress_controller *ingress;
-	struct kube_client *status_client;
+	struct kube_client *client; /* NULL: from manifests */
 	struct status_writer *status;
 	struct health_state health;
 	struct health_server *health_servers[HEALTH_SERVERS_MAX];
 	size_t health_server_count;
+	bool restart; /* the end is not an orderly stop: somebody should start us again */
 };
 
 static void on_stop_signal(struct ev_loop *loop, ev_signal *watcher, int events)
@@ -90,7 +92,7 @@ static struct source_needs needs_of(const struct program *program)
 
 	needs.kinds = KIND_BIT(KIND_SERVICE) | KIND_BIT(KIND_ENDPOINTSLICE);
 	if (program->halves.proxy)
-		needs.kinds |= KIND_BIT(KIND_NODE);
+		needs.kinds |= KIND_BIT(KIND_NODE) | KIND_BIT(KIND_SERVICECIDR);
 	if (program->halves.ingress)
 		needs.kinds |= KIND_BIT(KIND_INGRESS) | KIND_BIT(KIND_INGRESSCLASS);
 	needs.proxy_selectors = !program->halves.ingress;
@@ -121,46 +123,38 @@ static int start_source(struct program *program, struct err *err)
 	return program->source ? 0 : -EINVAL;
 }
 
-/* "primary", or prefixes. */
-static int nodeport_addresses(const struct option_strings *words, struct arena *arena,
-			      struct proxy_config *config, struct err *err)
+/* To tell the API server something: only a cluster has somebody to read it. */
+static int start_client(struct program *program, struct err *err)
 {
-	struct cidr *cidrs = arena_array(arena, words->count + 1, sizeof(*cidrs));
+	if (!program->kube_config)
+		return 0;
+	program->client = kube_client_new(program->loop, program->kube_config, program->metrics, NULL, err);
+	return program->client ? 0 : -EIO;
+}
 
-	if (!cidrs)
-		return err_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < words->count; i++) {
-		if (strcmp(words->items[i], "primary") == 0 && words->count == 1)
-			config->nodeport_primary = true;
-		else if (cidr_parse(str_of(words->items[i]), &cidrs[config->nodeport_cidr_count++]) < 0)
-			return err_set(
-			    err, -EINVAL,
-			    "--nodeport-addresses: expected prefixes or the one word primary, got \"%s\"",
-			    words->items[i]);
-	}
-	config->nodeport_cidrs = cidrs;
-	return 0;
+static void on_restart(void *ctx, const char *why)
+{
+	struct program *program = ctx;
+
+	log_error("ending, to be started anew", L_STR("reason", why));
+	program->restart = true;
+	ev_break(program->loop, EVBREAK_ALL);
 }
 
 static int start_proxy(struct program *program, struct err *err)
 {
-	const struct flags *flags = program->flags;
-	cleanup(arena_done) struct arena arena = {0};
-	struct proxy_config config = {
+	const struct proxy_half_config config = {
+	    .loop = program->loop,
+	    .store = program->store,
+	    .flags = program->flags,
 	    .node_name = program->node_name,
-	    .cluster_cidrs = flags->cluster_cidrs.items,
-	    .cluster_cidr_count = flags->cluster_cidrs.count,
-	    .masquerade_all = flags->masquerade_all,
-	    .loopback_endpoints = flags->manifests.count > 0,
-	    .min_sync_period_s = flags->min_sync_period_s,
+	    .metrics = program->metrics,
+	    .client = program->client,
+	    .restart = on_restart,
+	    .ctx = program,
 	};
-	int code = nodeport_addresses(&flags->nodeport_addresses, &arena, &config, err);
 
-	if (code < 0)
-		return code;
-	if (flags->bind_address.family && !ip_is_unspecified(&flags->bind_address))
-		config.node_ips[flags->bind_address.family == AF_INET6] = flags->bind_address;
-	program->proxy = proxy_new(program->loop, program->store, &config, program->metrics, err);
+	program->proxy = proxy_half_start(&config, err);
 	return program->proxy ? 0 : -EIO;
 }
 
@@ -206,7 +200,6 @@ static int start_workers(struct program *program, struct err *err)
 	return program->workers ? 0 : -EIO;
 }
 
-/* Only a cluster has somebody to read it. */
 static int start_status(struct program *program, const struct ingress_config *ingress, struct err *err)
 {
 	const struct flags *flags = program->flags;
@@ -220,14 +213,10 @@ static int start_status(struct program *program, const struct ingress_config *in
 			.namespace_only = ingress->watch_namespace},
 	};
 
-	if (!program->kube_config || flags->publish_addresses.count == 0)
+	if (!program->client || flags->publish_addresses.count == 0)
 		return 0;
-	program->status_client =
-	    kube_client_new(program->loop, program->kube_config, program->metrics, NULL, err);
-	if (!program->status_client)
-		return -EIO;
 	program->status =
-	    status_new(program->loop, program->store, program->status_client, &config, program->metrics);
+	    status_new(program->loop, program->store, program->client, &config, program->metrics);
 	return program->status ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
@@ -257,10 +246,10 @@ static int start_ingress(struct program *program, struct err *err)
 	return program->ingress ? start_status(program, &config, err) : -EIO;
 }
 
-static int add_health_server(struct program *program, const struct endpoint_addr *addr, enum health_face face,
+static int add_health_server(struct program *program, const struct health_server_config *config,
 			     struct err *err)
 {
-	struct health_server *server = health_listen(program->loop, addr, face, &program->health, err);
+	struct health_server *server = health_listen(program->loop, config, &program->health, err);
 
 	if (!server)
 		return -EADDRINUSE;
@@ -271,23 +260,33 @@ static int add_health_server(struct program *program, const struct endpoint_addr
 static int start_health(struct program *program, struct err *err)
 {
 	const struct flags *flags = program->flags;
-	struct endpoint_addr ingress_addr = {.ip = flags->healthz_host, .port = flags->healthz_port};
+	const struct health_server_config healthz = {.addr = flags->proxy_healthz,
+						     .face = HEALTH_FACE_PROXY,
+						     .hard_fail = flags->bind_address_hard_fail};
+	const struct health_server_config metrics = {.addr = flags->proxy_metrics,
+						     .face = HEALTH_FACE_METRICS,
+						     .hard_fail = flags->bind_address_hard_fail};
+	const struct health_server_config ingress = {
+	    .addr = {.ip = flags->healthz_host, .port = flags->healthz_port},
+	    .face = HEALTH_FACE_INGRESS,
+	    .hard_fail = true};
 	int code = 0;
 
 	program->health = (struct health_state){
-	    .proxy = program->proxy,
+	    .proxy = proxy_half_proxy(program->proxy),
 	    .ingress = program->ingress,
 	    .store = program->store,
+	    .flags = program->flags,
 	    .metrics = program->metrics,
 	    .node_name = program->node_name,
 	};
 	if (program->halves.proxy) {
-		code = add_health_server(program, &flags->proxy_healthz, HEALTH_FACE_PROXY, err);
+		code = add_health_server(program, &healthz, err);
 		if (code == 0)
-			code = add_health_server(program, &flags->proxy_metrics, HEALTH_FACE_METRICS, err);
+			code = add_health_server(program, &metrics, err);
 	}
 	if (program->halves.ingress && code == 0)
-		code = add_health_server(program, &ingress_addr, HEALTH_FACE_INGRESS, err);
+		code = add_health_server(program, &ingress, err);
 	return code;
 }
 
@@ -305,6 +304,8 @@ static int start(struct program *program, struct err *err)
 	code = set_node_name(program, err);
 	if (code == 0)
 		code = start_source(program, err);
+	if (code == 0)
+		code = start_client(program, err);
 	if (code == 0 && program->halves.proxy)
 		code = start_proxy(program, err);
 	if (code == 0 && program->halves.ingress)
@@ -322,9 +323,9 @@ static void stop(struct program *program)
 	for (size_t i = 0; i < program->health_server_count; i++)
 		(void)health_close(program->health_servers[i]);
 	program->status = status_free(program->status);
-	program->status_client = kube_client_free(program->status_client);
 	program->ingress = ingress_free(program->ingress);
-	program->proxy = proxy_free(program->proxy);
+	program->proxy = proxy_half_stop(program->proxy);
+	program->client = kube_client_free(program->client);
 	program->source = source_free(program->source);
 	program->store = store_free(program->store);
 	program->kube_config = kube_config_free(program->kube_config);
@@ -344,8 +345,9 @@ int serve(const struct flags *flags, struct serve_halves halves, struct err *err
 
 	if (code == 0) {
 		log_info("started", L_STR("version", FAIRLEAD_VERSION), L_STR("node", program.node_name));
-		(void)ev_run(program.loop, 0);
+		if (!program.restart)
+			(void)ev_run(program.loop, 0);
 	}
 	stop(&program);
-	return code;
+	return code == 0 && program.restart ? SERVE_RESTART : code;
 }

@@ -11,8 +11,10 @@ struct serve_halves {
 	bool proxy, ingress;
 };
 
-/* Runs until SIGTERM or SIGINT. 0 after an orderly stop; a negative errno with *err when it could not start.
- */
+#define SERVE_RESTART 1
+
+/* Runs until SIGTERM or SIGINT. 0 after an orderly stop; SERVE_RESTART when it ended to be started anew (the reason is
+ * logged); a negative errno with *err when it could not start. */
 int serve(const struct flags *flags, struct serve_halves halves, struct err *err);
 
 #endif

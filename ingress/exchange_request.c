@@ -221,12 +221,22 @@ static enum auth_verdict password_check(struct exchange *x, const struct http_he
 	return verdict;
 }
 
+static struct forward_origin request_origin(const struct exchange *x, const struct http_head *head)
+{
+	const struct downstream *client = x->client;
+	struct forward_origin origin = {
+	    .peer = client->peer, .https = client->https, .trust = exchange_settings(x)->trust_forwarded};
+
+	if (head->host.len == 0)
+		transport_local_addr(&client->transport, &origin.local);
+	origin.local.port = client->port;
+	return origin;
+}
+
 /* A complete head: decide, and begin. */
 static void head_complete(struct exchange *x, const struct http_head *head, size_t head_len)
 {
-	const struct downstream *client = x->client;
-	struct forward_origin origin = {client->peer, client->port, client->https,
-					exchange_settings(x)->trust_forwarded};
+	struct forward_origin origin = request_origin(x, head);
 	struct forward_identity identity = forward_identify(head, &origin);
 
 	x->request_bytes = head_len;

@@ -40,20 +40,20 @@ static void identify_as_told(struct forward_identity *identity, const struct htt
 	uint64_t port;
 
 	(void)ip_parse(forwarded_value(head, "X-Forwarded-For"), &identity->client);
-	if (http_authority_parse(host, &host))
+	if (host.len > 0 && http_authority_parse(host, &host))
 		identity->host = host;
 	if (str_equal_nocase(proto, STR_LIT("https")) || str_equal_nocase(proto, STR_LIT("http"))) {
 		identity->https = proto.len == 5;
-		identity->port = identity->https ? 443 : 80;
+		identity->local.port = identity->https ? 443 : 80;
 	}
 	if (str_to_u64(forwarded_value(head, "X-Forwarded-Port"), UINT16_MAX, &port) == 0 && port > 0)
-		identity->port = (uint16_t)port;
+		identity->local.port = (uint16_t)port;
 }
 
 struct forward_identity forward_identify(const struct http_head *head, const struct forward_origin *origin)
 {
 	struct forward_identity identity = {
-	    .client = origin->peer, .host = head->host, .port = origin->port, .https = origin->https};
+	    .client = origin->peer, .host = head->host, .local = origin->local, .https = origin->https};
 
 	if (origin->trust)
 		identify_as_told(&identity, head);
@@ -184,6 +184,15 @@ static void put_original_forwarded_for(struct text *out, const struct http_head 
 		text_lit(out, "\r\n");
 }
 
+static void put_host(struct text *out, const struct forward_identity *identity)
+{
+	if (identity->host.len > 0)
+		text_str(out, identity->host);
+	else
+		text_addr(out, &identity->local);
+	text_lit(out, "\r\n");
+}
+
 static void put_identity(struct text *out, const struct http_head *head, const struct forward_request *how)
 {
 	const struct forward_identity *identity = &how->identity;
@@ -195,9 +204,10 @@ static void put_identity(struct text *out, const struct http_head *head, const s
 	text_lit(out, "\r\nX-Forwarded-For: ");
 	text_ip(out, &identity->client);
 	text_lit(out, "\r\n");
-	put_field(out, STR_LIT("X-Forwarded-Host"), identity->host);
+	text_lit(out, "X-Forwarded-Host: ");
+	put_host(out, identity);
 	text_lit(out, "X-Forwarded-Port: ");
-	text_u64(out, identity->port);
+	text_u64(out, identity->local.port);
 	text_lit(out, "\r\n");
 	put_field(out, STR_LIT("X-Forwarded-Proto"), scheme);
 	put_field(out, STR_LIT("X-Forwarded-Scheme"), scheme);
@@ -216,7 +226,8 @@ size_t forward_request_bytes_max(const struct http_head *head, size_t head_len,
 void forward_request(struct text *out, const struct http_head *head, const struct forward_request *how)
 {
 	put_request_line(out, head);
-	put_field(out, STR_LIT("Host"), how->identity.host);
+	text_lit(out, "Host: ");
+	put_host(out, &how->identity);
 	for (unsigned i = 0; i < head->field_count; i++)
 		if (request_field_passes(&head->fields[i], how))
 			put_field(out, head->fields[i].name, head->fields[i].value);

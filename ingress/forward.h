@@ -18,7 +18,7 @@
 /* Where a request came in. */
 struct forward_origin {
 	struct ip peer;
-	uint16_t port; /* of the listener */
+	struct endpoint_addr local; /* the address only matters to requests that name no host */
 	bool https;
 	bool trust; /* use-forwarded-headers: a proxy in front of us says who the client is */
 };
@@ -26,8 +26,8 @@ struct forward_origin {
 /* Who the client is and what it asked, as the endpoint is told. Slices point into the head. */
 struct forward_identity {
 	struct ip client;
-	struct str host;
-	uint16_t port;
+	struct str host;            /* empty (HTTP/1.0): the local address stands for it */
+	struct endpoint_addr local; /* its port is the one the client spoke to */
 	bool https;
 };
 

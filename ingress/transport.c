@@ -134,6 +134,15 @@ void transport_watch(struct transport *transport, struct ev_loop *loop, struct l
 		ev_io_start(loop, io);
 }
 
+void transport_local_addr(const struct transport *transport, struct endpoint_addr *ret)
+{
+	struct sockaddr_storage sockaddr;
+	socklen_t len = sizeof(sockaddr);
+
+	if (getsockname(transport->io.fd, (struct sockaddr *)&sockaddr, &len) == 0)
+		(void)endpoint_addr_from_sockaddr((const struct sockaddr *)&sockaddr, ret);
+}
+
 void transport_end_writing(struct transport *transport)
 {
 	if (transport->ssl && !transport->tls_failed) {

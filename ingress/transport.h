@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "base/addr.h"
 #include "ingress/interest.h"
 
 struct transport {
@@ -41,6 +42,9 @@ ssize_t transport_write(struct transport *transport, const char *data, size_t le
 
 /* Registers exactly what the levels ask for (interest.h). fired: the events being handled, 0 if none. */
 void transport_watch(struct transport *transport, struct ev_loop *loop, struct levels levels, int fired);
+
+/* The address the peer connected to; left alone when it cannot be had. */
+void transport_local_addr(const struct transport *transport, struct endpoint_addr *ret);
 
 /* Tells the peer that no more will be written; reading goes on. */
 void transport_end_writing(struct transport *transport);

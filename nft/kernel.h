@@ -1,5 +1,5 @@
-/* The kernel's side of a table: transactions in, dumps and notifications out, over one NETLINK_NETFILTER
- * socket. libmnl frames, libnftnl encodes; no child process.
+/* The kernel's side of a table: transactions in, dumps and notifications out, over NETLINK_NETFILTER
+ * sockets; no child process.
  *
  * Invariants
  *  1. A transaction is all or nothing: after an error (but -EUCLEAN) the table is as it was.

@@ -53,6 +53,13 @@ struct fake_api {
 	char *ca, *key;
 };
 
+static unsigned at_work; /* callbacks of ours on the stack */
+
+bool fake_is_at_work(void)
+{
+	return at_work > 0;
+}
+
 /* ---- certificates ---- */
 
 static int accept_any(int good, X509_STORE_CTX *ctx)
@@ -359,7 +366,7 @@ static void read_requests(struct connection *connection)
 		;
 }
 
-static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
+static void on_io_at_work(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct connection *connection = watcher->data;
 
@@ -380,7 +387,14 @@ static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
 		read_requests(connection);
 }
 
-static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
+static void on_io(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	at_work++;
+	on_io_at_work(loop, watcher, events);
+	at_work--;
+}
+
+static void on_accept_at_work(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct fake_api *fake = watcher->data;
 	int fd = accept4(fake->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -405,6 +419,13 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
 	connection->next = fake->connections;
 	fake->connections = connection;
 	watch(connection);
+}
+
+static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	at_work++;
+	on_accept_at_work(loop, watcher, events);
+	at_work--;
 }
 
 /* ---- life ---- */

@@ -70,6 +70,8 @@ const struct fake_request *fake_nth(const struct fake_api *fake, const char *mat
 unsigned fake_connections(const struct fake_api *fake); /* accepted so far */
 unsigned fake_open_streams(const struct fake_api *fake);
 
+bool fake_is_at_work(void); /* its code is on the stack: what is allocated now is its own */
+
 uint16_t fake_port(const struct fake_api *fake);
 const char *fake_ca(const struct fake_api *fake);  /* PEM: its certificate, its own authority */
 const char *fake_key(const struct fake_api *fake); /* PEM: that certificate's key */

@@ -426,11 +426,12 @@ static bool is_preamble(struct str line)
 
 bool node_yaml_cut(struct str *rest, int *line, struct str *ret_document, int *ret_line)
 {
-	const char *start = rest->p, *end = rest->p + rest->len;
+	const char *start = rest->p, *end;
 	bool begun = false, ended = false;
 
 	if (rest->len == 0)
 		return false;
+	end = start + rest->len;
 	*ret_line = *line;
 	while (rest->len > 0 && !ended) {
 		struct str text, next = str_cut(*rest, '\n', &text);

@@ -292,7 +292,7 @@ static int on_body(void *ctx, struct str bytes, struct err *err)
 	struct kube_request *request = lane->request;
 
 	if (is_success(request->status))
-		return request->ops->body(request->ctx, bytes, err);
+		return request->ops->body ? request->ops->body(request->ctx, bytes, err) : 0;
 	if (buf_len(&request->refusal) + bytes.len <= REFUSAL_MAX_BYTES)
 		buf_append_str(&request->refusal, bytes);
 	return 0;

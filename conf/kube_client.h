@@ -52,7 +52,7 @@ struct kube_request_ops {
 	/* A 2xx head arrived. NULL allowed. */
 	void (*opened)(void *ctx);
 	/* The next bytes of a 2xx answer's body, borrowed. Other than 0 ends the request: done is called with
-	 * that code, unless the request was cancelled, which must return other than 0 too. */
+	 * that code, unless the request was cancelled, which must return other than 0 too. NULL: nobody reads it. */
 	int (*body)(void *ctx, struct str bytes, struct err *err);
 	void (*done)(void *ctx, const struct kube_result *result);
 };

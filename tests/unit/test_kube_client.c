@@ -233,6 +233,22 @@ static void a_body_can_be_sent(void **state)
 	buf_done(&ask.body);
 }
 
+static void a_body_that_nobody_reads_is_thrown_away(void **state)
+{
+	static const struct kube_request_ops done_only = {.done = on_done};
+	struct world *world = *state;
+	struct ask ask = {0};
+	const struct kube_request_options options = {
+	    .method = "POST", .path = "/a", .body = STR_LIT("{}"), .ops = &done_only, .ctx = &ask};
+
+	start(world, "{}");
+	say(world, "POST /a", 201, "{\"kind\":\"Event\"}");
+	assert_non_null(kube_request(world->client, &options));
+	await(world, ask.done);
+	assert_int_equal(ask.code, 0);
+	assert_int_equal(ask.status, 201);
+}
+
 static void the_receiver_of_a_body_can_end_the_request(void **state)
 {
 	struct world *world = *state;
@@ -778,6 +794,7 @@ int main(void)
 	    test(an_answer_comes_whole_with_its_status),
 	    test(a_refusal_says_what_the_server_said),
 	    test(a_body_can_be_sent),
+	    test(a_body_that_nobody_reads_is_thrown_away),
 	    test(the_receiver_of_a_body_can_end_the_request),
 	    test(a_server_that_says_nothing_is_given_up),
 	    test(an_answer_cut_short_is_an_error),

@@ -32,6 +32,7 @@ struct path_watch {
 	size_t interest_count, interest_size;
 	bool complete;            /* everything is watched */
 	ev_tstamp first_event_at; /* of those not told of yet; 0: none */
+	ev_tstamp told_at;        /* when fn was called last */
 	ev_io io;
 	ev_timer settle, poll;
 };
@@ -184,22 +185,31 @@ static bool is_interesting(const struct path_watch *watch, const struct inotify_
 	return false;
 }
 
-/* Reads what there is; whether any of it matters. */
-static bool read_events(struct path_watch *watch)
+enum news { NEWS_NONE, NEWS_UNDER_WAY, NEWS_WHOLE };
+
+/* A file closed by its writer or renamed into place is whole; after other events more is to be expected. */
+static enum news news_of(const struct inotify_event *event)
+{
+	return event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO) ? NEWS_WHOLE : NEWS_UNDER_WAY;
+}
+
+/* Reads what there is; what the last event that matters says. */
+static enum news read_events(struct path_watch *watch)
 {
 	_Alignas(struct inotify_event) char buffer[16 * 1024];
-	bool interesting = false;
+	enum news news = NEWS_NONE;
 	ssize_t len;
 
 	while ((len = read(watch->fd, buffer, sizeof(buffer))) > 0) {
 		const char *at = buffer;
 		while (at < buffer + len) {
 			const struct inotify_event *event = (const void *)at;
-			interesting |= is_interesting(watch, event);
+			if (is_interesting(watch, event))
+				news = news_of(event);
 			at += sizeof(*event) + event->len;
 		}
 	}
-	return interesting;
+	return news;
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *io, int events)
@@ -208,10 +218,13 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 	ev_tstamp now = ev_now(loop), delay = PATH_WATCH_SETTLE_S, left;
 
 	(void)events;
-	if (!read_events(watch))
+	enum news news = read_events(watch);
+	if (news == NEWS_NONE)
 		return;
 	if (watch->first_event_at == 0)
 		watch->first_event_at = now;
+	if (news == NEWS_WHOLE && now - watch->told_at >= PATH_WATCH_SETTLE_S)
+		delay = 0; /* the first after some quiet need not wait */
 	left = watch->first_event_at + PATH_WATCH_SETTLE_MAX_S - now;
 	if (delay > left)
 		delay = left > 0 ? left : 0;
@@ -224,9 +237,9 @@ static void on_settled(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct path_watch *watch = timer->data;
 
-	(void)loop;
 	(void)events;
 	watch->first_event_at = 0;
+	watch->told_at = ev_now(loop);
 	watch->fn(watch->ctx);
 }
 

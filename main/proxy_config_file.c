@@ -122,6 +122,18 @@ static int set_list(struct reading *reading, const char *field, const char *flag
 	return code;
 }
 
+/* A list in the file takes the place of the one the flags gave. */
+static void forget_list(struct flags *flags, const char *flag)
+{
+	const struct option *option = options_find(flags_run, flag);
+	void *value = (char *)flags + (option ? option->offset : 0);
+
+	if (option && (option->type == OPTION_LIST || option->type == OPTION_STRINGS))
+		*(struct option_strings *)value = (struct option_strings){0};
+	else if (option && option->type == OPTION_CIDRS)
+		*(struct option_cidrs *)value = (struct option_cidrs){0};
+}
+
 static const struct config_field *find_field(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
@@ -156,6 +168,7 @@ static int read_field(struct reading *reading, const struct config_field *field,
 	if (value->type == NODE_MAP)
 		return err_set(reading->err, -EINVAL, "%s:%d: %s: expected a value, got a map", reading->file,
 			       value->line, field->field);
+	forget_list(reading->flags, field->flag);
 	return value->type == NODE_LIST ? set_list(reading, field->field, field->flag, value)
 					: set_flag(reading, field->field, field->flag, value);
 }

@@ -32,7 +32,6 @@ struct path_watch {
 	size_t interest_count, interest_size;
 	bool complete;            /* everything is watched */
 	ev_tstamp first_event_at; /* of those not told of yet; 0: none */
-	ev_tstamp told_at;        /* when fn was called last */
 	ev_io io;
 	ev_timer settle, poll;
 };
@@ -223,8 +222,8 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 		return;
 	if (watch->first_event_at == 0)
 		watch->first_event_at = now;
-	if (news == NEWS_WHOLE && now - watch->told_at >= PATH_WATCH_SETTLE_S)
-		delay = 0; /* the first after some quiet need not wait */
+	if (news == NEWS_WHOLE)
+		delay = 0; /* what comes while fn looks is told of together, by the next read */
 	left = watch->first_event_at + PATH_WATCH_SETTLE_MAX_S - now;
 	if (delay > left)
 		delay = left > 0 ? left : 0;
@@ -237,9 +236,9 @@ static void on_settled(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct path_watch *watch = timer->data;
 
+	(void)loop;
 	(void)events;
 	watch->first_event_at = 0;
-	watch->told_at = ev_now(loop);
 	watch->fn(watch->ctx);
 }
 

@@ -5,8 +5,8 @@
  * swapped: its own name in its parent, and every symbolic link on the way.
  *
  * Invariants
- *  1. fn is called PATH_WATCH_SETTLE_S after the last event, at most PATH_WATCH_SETTLE_MAX_S after the first; at once when a
- *     file is whole (closed by its writer, or renamed into place) and fn was not called for PATH_WATCH_SETTLE_S.
+ *  1. fn is called at once when a file is whole (closed by its writer, or renamed into place); after other events
+ *     PATH_WATCH_SETTLE_S after the last, at most PATH_WATCH_SETTLE_MAX_S after the first.
  *  2. What happens after path_watch_renew began is told of: renew first, look then.
  *  3. fn is never called inside a call of this module, and may free the watch. */
 #ifndef CONF_PATH_WATCH_H

@@ -202,16 +202,27 @@ static void node_changed(struct proxy *proxy, struct node_object *node)
 
 /* ---- what the store says ---- */
 
+/* What of a Service that counts cannot be done. */
+static void log_shortcomings(const struct service *service)
+{
+	const char *refusal = service_refusal(service);
+
+	if (refusal)
+		log_error("service left out", L_STR("namespace", service->meta.ns),
+			  L_STR("service", service->meta.name), L_STR("origin", service->meta.origin),
+			  L_STR("reason", refusal));
+	if (service->affinity_client_ip)
+		log_warn("sessionAffinity ClientIP is not followed: connections are spread one by one",
+			 L_STR("namespace", service->meta.ns), L_STR("service", service->meta.name));
+}
+
 static void service_changed(struct proxy *proxy, struct service *old, struct service *new)
 {
 	struct proxied *proxied;
-	const char *refusal = new &&service_counts(new) ? service_refusal(new) : NULL;
 
 	metric_add(proxy->meters.service_changes, 1);
-	if (refusal)
-		log_error("service left out", L_STR("namespace", new->meta.ns),
-			  L_STR("service", new->meta.name), L_STR("origin", new->meta.origin),
-			  L_STR("reason", refusal));
+	if (new != NULL && service_counts(new))
+		log_shortcomings(new);
 	if (registry_service_changed(&proxy->registry, old, new, &proxied))
 		log_error("service left out: out of memory");
 	else if (proxied)

@@ -111,10 +111,11 @@ int access_record_nginx(struct buf *out, const struct access_record *record, con
 	size_t len_max = LINE_FIXED_BYTES + ESCAPED_BYTES_PER_1 * record_strings_bytes(record) +
 			 ATTEMPT_BYTES * record->attempt_count;
 	char *line = buf_reserve(out, len_max);
-	struct text text = {.p = line, .end = line + len_max};
+	struct text text;
 
 	if (!line)
 		return -ENOMEM;
+	text = (struct text){.p = line, .end = line + len_max};
 	text_ip(&text, &record->remote);
 	text_lit(&text, " - ");
 	put_value(&text, record->user);

@@ -2,7 +2,7 @@
 #include "ingress/exchange_parts.h"
 #include "ingress/page.h"
 
-#define DISCARD_BYTES_MAX (64 * 1024) /* a longer rest of a body is not worth keeping the connection for */
+#define DISCARD_BYTES_MAX 65536 /* a longer rest of a body is not worth keeping the connection for */
 
 /* The rest of the request is read and dropped where that is cheap; else the connection ends. */
 static void rest_of_request(struct exchange *x)
@@ -38,12 +38,13 @@ static void page_send(struct exchange *x, const struct page *page)
 	struct fifo *out = &x->client->out;
 	size_t size = page_bytes_max(page), len, body_len;
 	char *begin = fifo_reserve(out, &x->worker->blocks, size);
-	struct text text = {.p = begin, .end = begin + size};
+	struct text text;
 
 	if (!begin) {
 		x->over = x->cut = true;
 		return;
 	}
+	text = (struct text){.p = begin, .end = begin + size};
 	body_len = page_write(&text, page);
 	len = (size_t)(text.p - begin);
 	x->answer_head_bytes += len - body_len;

@@ -1,4 +1,5 @@
 /* The request half: head, plan, password, and the body on its way to the endpoint. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,7 +133,7 @@ static int head_forward(struct exchange *x, const struct http_head *head,
 	    .request_id = exchange_request_id(x),
 	    .trust = exchange_settings(x)->trust_forwarded,
 	    .upgrade = x->wants_upgrade,
-	    .drop_authorization = x->plan.route->auth != NULL,
+	    .drop_authorization = x->plan.needs_password,
 	};
 	size_t size = forward_request_bytes_max(head, (size_t)x->request_bytes, &how);
 	struct text text;
@@ -212,6 +213,7 @@ static enum auth_verdict password_check(struct exchange *x, const struct http_he
 	struct auth_credentials credentials;
 	enum auth_verdict verdict;
 
+	assert(x->plan.route);
 	if (auth_credentials_parse(field_value(head, HTTP_NAME_AUTHORIZATION), &credentials) != 0)
 		return AUTH_DENIED;
 	x->user = str_dup((struct str){credentials.text, credentials.user_len});

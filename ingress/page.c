@@ -75,7 +75,8 @@ static void put_head(struct text *out, const struct page *page, size_t body_byte
 	put_title(out, page);
 	text_lit(out, "\r\n");
 	put_optional(out, STR_LIT("Date"), page->date);
-	put_optional(out, STR_LIT("Content-Type"), page->plain ? (struct str){0} : STR_LIT("text/html"));
+	if (!page->plain)
+		text_lit(out, "Content-Type: text/html\r\n");
 	text_lit(out, "Content-Length: ");
 	text_u64(out, body_bytes);
 	text_lit(out, "\r\n");

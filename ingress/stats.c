@@ -2,6 +2,7 @@
 #include "ingress/stats.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -287,8 +288,8 @@ static void put_requests(struct buf *out, const struct map *requests)
 	metrics_family(out, "nginx_ingress_controller_requests", "counter",
 		       "Client requests by route, method and status");
 	for (struct map_iter it = map_begin(requests); map_next(&it);)
-		(void)buf_printf(out, "nginx_ingress_controller_requests{%.*s} %llu\n", (int)it.key.len,
-				 it.key.p, *(unsigned long long *)it.value);
+		(void)buf_printf(out, "nginx_ingress_controller_requests{%.*s} %" PRIu64 "\n",
+				 (int)it.key.len, it.key.p, *(uint64_t *)it.value);
 }
 
 static void put_histogram(struct buf *out, struct str labels, const struct histogram *histogram)
@@ -304,10 +305,10 @@ static void put_histogram(struct buf *out, struct str labels, const struct histo
 			(void)buf_printf(out, "%g", bounds[i]);
 		else
 			(void)buf_append_text(out, "+Inf");
-		(void)buf_printf(out, "\"} %llu\n", (unsigned long long)total);
+		(void)buf_printf(out, "\"} %" PRIu64 "\n", total);
 	}
 	(void)buf_printf(out, "%s_sum{%.*s} %.6f\n", name, len, labels.p, histogram->sum_s);
-	(void)buf_printf(out, "%s_count{%.*s} %llu\n", name, len, labels.p, (unsigned long long)total);
+	(void)buf_printf(out, "%s_count{%.*s} %" PRIu64 "\n", name, len, labels.p, total);
 }
 
 static void put_durations(struct buf *out, const struct map *durations)
@@ -341,7 +342,7 @@ static void total_worker(struct totals *totals, const struct stats *stats)
 static void put_number(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
 {
 	metrics_family(out, name, type, help);
-	(void)buf_printf(out, "%s %llu\n", name, (unsigned long long)value);
+	(void)buf_printf(out, "%s %" PRIu64 "\n", name, value);
 }
 
 static void put_connections(struct buf *out, const struct totals *totals)
@@ -352,18 +353,18 @@ static void put_connections(struct buf *out, const struct totals *totals)
 	metrics_family(out, "nginx_ingress_controller_nginx_process_connections", "gauge",
 		       "Client connections by state");
 	(void)buf_printf(out,
-			 "nginx_ingress_controller_nginx_process_connections{state=\"active\"} %llu\n"
-			 "nginx_ingress_controller_nginx_process_connections{state=\"writing\"} %llu\n"
-			 "nginx_ingress_controller_nginx_process_connections{state=\"waiting\"} %llu\n",
-			 (unsigned long long)active, (unsigned long long)busy,
-			 (unsigned long long)(active > busy ? active - busy : 0));
+			 "nginx_ingress_controller_nginx_process_connections{state=\"active\"} %" PRIu64 "\n"
+			 "nginx_ingress_controller_nginx_process_connections{state=\"writing\"} %" PRIu64 "\n"
+			 "nginx_ingress_controller_nginx_process_connections{state=\"waiting\"} %" PRIu64
+			 "\n",
+			 active, busy, (active > busy ? active - busy : 0));
 	metrics_family(out, "nginx_ingress_controller_nginx_process_connections_total", "counter",
 		       "Client connections accepted, and those of them that were served");
-	(void)buf_printf(out,
-			 "nginx_ingress_controller_nginx_process_connections_total{state=\"accepted\"} %llu\n"
-			 "nginx_ingress_controller_nginx_process_connections_total{state=\"handled\"} %llu\n",
-			 (unsigned long long)(totals->accepted + totals->refused),
-			 (unsigned long long)totals->accepted);
+	(void)buf_printf(
+	    out,
+	    "nginx_ingress_controller_nginx_process_connections_total{state=\"accepted\"} %" PRIu64 "\n"
+	    "nginx_ingress_controller_nginx_process_connections_total{state=\"handled\"} %" PRIu64 "\n",
+	    (totals->accepted + totals->refused), totals->accepted);
 	put_number(out, "nginx_ingress_controller_nginx_process_requests_total", "counter", "Client requests",
 		   totals->begun);
 }
@@ -373,9 +374,9 @@ static void put_upstream(struct buf *out, const struct totals *totals)
 	metrics_family(out, "fairlead_ingress_upstream_requests_total", "counter",
 		       "Requests sent to endpoints by the connection used");
 	(void)buf_printf(out,
-			 "fairlead_ingress_upstream_requests_total{connection=\"new\"} %llu\n"
-			 "fairlead_ingress_upstream_requests_total{connection=\"reused\"} %llu\n",
-			 (unsigned long long)totals->connects, (unsigned long long)totals->reuses);
+			 "fairlead_ingress_upstream_requests_total{connection=\"new\"} %" PRIu64 "\n"
+			 "fairlead_ingress_upstream_requests_total{connection=\"reused\"} %" PRIu64 "\n",
+			 totals->connects, totals->reuses);
 	put_number(out, "fairlead_ingress_retries_total", "counter",
 		   "Requests sent again, to another endpoint or over a fresh connection", totals->retries);
 }
@@ -385,9 +386,8 @@ static void put_ends(struct buf *out, const struct totals *totals)
 	metrics_family(out, "fairlead_ingress_exchange_ends_total", "counter",
 		       "Requests by the reason they ended for");
 	for (size_t i = 0; i < EXCHANGE_END_COUNT; i++)
-		(void)buf_printf(out, "fairlead_ingress_exchange_ends_total{reason=\"%s\"} %llu\n",
-				 exchange_end_name((enum exchange_end)i),
-				 (unsigned long long)totals->ends[i]);
+		(void)buf_printf(out, "fairlead_ingress_exchange_ends_total{reason=\"%s\"} %" PRIu64 "\n",
+				 exchange_end_name((enum exchange_end)i), totals->ends[i]);
 }
 
 void stats_collect(struct buf *out, struct stats *const *all, size_t count)

@@ -20,7 +20,7 @@
 	"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define GROUPS            "X25519:P-256:P-384"
 #define SESSION_LIFE_S    3600
-#define TICKET_KEY_LIFE_S (4 * 3600)
+#define TICKET_KEY_LIFE_S 14400
 #define TICKET_KEYS       2 /* the one in use and the one before */
 #define SERVER_NAME_MAX   255
 
@@ -272,6 +272,8 @@ static int on_client_hello(SSL *ssl, int *alert, void *ctx)
 
 static int ctx_configure(SSL_CTX *ctx)
 {
+	char groups[] = GROUPS;
+
 	/* read_ahead: header and body of a record in one system call. The buffers go back when they are
 	 * empty. */
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
@@ -282,7 +284,7 @@ static int ctx_configure(SSL_CTX *ctx)
 	SSL_CTX_set_timeout(ctx, SESSION_LIFE_S);
 	SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
-	       SSL_CTX_set_cipher_list(ctx, CIPHERS) == 1 && SSL_CTX_set1_groups_list(ctx, GROUPS) == 1 &&
+	       SSL_CTX_set_cipher_list(ctx, CIPHERS) == 1 && SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
 	       SSL_CTX_set_num_tickets(ctx, 1) == 1 &&
 	       SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket) == 1;
 }
@@ -295,24 +297,24 @@ struct tls_server *tls_server_free(struct tls_server *server)
 	free(server);
 	return NULL;
 }
-DEFINE_CLEANUP(struct tls_server *, tls_server_free)
 
 struct tls_server *tls_server_new(struct tls_keys *keys, tls_certificate_fn *certificate, void *ctx,
 				  struct err *err)
 {
-	cleanup(tls_server_free_p) struct tls_server *server = calloc(1, sizeof(*server));
+	struct tls_server *server = calloc(1, sizeof(*server));
 
 	if (!server) {
 		(void)err_set(err, -ENOMEM, "TLS: out of memory");
 		return NULL;
 	}
-	*server = (struct tls_server){.keys = keys, .certificate = certificate, .certificate_ctx = ctx};
+	server->keys = keys;
+	server->certificate = certificate;
+	server->certificate_ctx = ctx;
 	server->ctx = SSL_CTX_new(TLS_server_method());
-	if (!server->ctx || !ctx_configure(server->ctx)) {
-		(void)tls_err(err, "server context");
-		return NULL;
-	}
-	return TAKE(server);
+	if (server->ctx && ctx_configure(server->ctx))
+		return server;
+	(void)tls_err(err, "server context");
+	return tls_server_free(server);
 }
 
 SSL *tls_server_accept(struct tls_server *server, int fd)

@@ -44,16 +44,18 @@ static int socket_connect(const struct endpoint_addr *addr, int *ret_fd)
 {
 	struct sockaddr_storage sockaddr;
 	socklen_t len = endpoint_addr_to_sockaddr(addr, &sockaddr);
-	cleanup_close int fd = socket(sockaddr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1;
+	int fd = socket(sockaddr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1, code;
 
 	if (fd < 0)
 		return -errno;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(fd, (struct sockaddr *)&sockaddr, len) != 0 && errno != EINPROGRESS)
-		return -errno;
+	if (connect(fd, (struct sockaddr *)&sockaddr, len) != 0 && errno != EINPROGRESS) {
+		code = -errno;
+		(void)close(fd);
+		return code;
+	}
 	*ret_fd = fd;
-	fd = -1;
 	return 0;
 }
 

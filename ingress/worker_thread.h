@@ -92,7 +92,7 @@ struct worker {
 int worker_init(struct worker *worker, struct worker_shared *shared, struct listener *listeners,
 		size_t listener_count, struct err *err);
 void worker_done(struct worker *worker); /* after its thread ended, or if it never began */
-void *worker_main(void *worker);         /* the thread */
+void *worker_main(void *ctx);            /* the thread; ctx is the worker */
 
 /* From other threads. */
 void worker_publish(struct worker *worker, struct snapshot *snapshot); /* takes the reference */

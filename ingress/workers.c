@@ -33,29 +33,35 @@ static int option_set(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
 }
 
-/* A socket bound to addr; family 0: all addresses of both families. shared: with SO_REUSEPORT. -errno. */
+static int socket_configure(int fd, const struct endpoint_addr *addr, int family, bool shared)
+{
+	int code = option_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
+	if (code == 0 && shared)
+		code = option_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (code == 0 && family == AF_INET6)
+		code = option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, addr->ip.family == AF_INET6);
+	if (code == 0)
+		code = option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* accepted sockets inherit it */
+	return code;
+}
+
+/* A socket bound to addr; family 0: all addresses of both families. shared: with SO_REUSEPORT. Or -errno. */
 static int socket_bind(const struct endpoint_addr *addr, bool shared)
 {
 	struct sockaddr_storage sockaddr;
 	socklen_t len = endpoint_addr_to_sockaddr(addr, &sockaddr);
-	cleanup_close int fd = socket(sockaddr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(sockaddr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int code;
 
 	if (fd < 0)
 		return -errno;
-	code = option_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (code == 0 && shared)
-		code = option_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-	if (code == 0 && sockaddr.ss_family == AF_INET6)
-		code = option_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, addr->ip.family == AF_INET6);
+	code = socket_configure(fd, addr, sockaddr.ss_family, shared);
+	if (code == 0 && bind(fd, (struct sockaddr *)&sockaddr, len) != 0)
+		code = -errno;
 	if (code == 0)
-		code = option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* accepted sockets inherit it */
-	if (code != 0)
-		return code;
-	if (bind(fd, (struct sockaddr *)&sockaddr, len) != 0)
-		return -errno;
-	code = fd;
-	fd = -1;
+		return fd;
+	(void)close(fd);
 	return code;
 }
 

@@ -51,11 +51,13 @@ def endpoint_slice(index: int, addresses: list[str]) -> dict:
                           for number, address in enumerate(addresses)]}
 
 
-def write_whole(path: pathlib.Path, objects: list[dict]):
-    """As an editor or kubelet does: written aside, then renamed into place."""
+def write_whole(path: pathlib.Path, objects: list[dict]) -> float:
+    """As an editor or kubelet does: written aside, then renamed into place. Returns when the rename began."""
     part = path.with_name(f".{path.name}.part")
     part.write_text("\n".join("---\n" + json.dumps(item) for item in objects))
+    before = time.monotonic()
     part.rename(path)
+    return before
 
 
 class Generations:
@@ -145,8 +147,7 @@ class Run:
 
     def timed_change(self, path: pathlib.Path, objects: list[dict]) -> float:
         self.generations.drain()
-        write_whole(path, objects)
-        renamed = time.monotonic()
+        renamed = write_whole(path, objects)
         return (self.generations.wait(30) - renamed) * 1000
 
     def endpoint_changes(self, count: int, grow: bool) -> list[float]:

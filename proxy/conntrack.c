@@ -273,8 +273,6 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 
 void conntrack_sweep(struct conntrack *conntrack, int family)
 {
-	if (!conntrack)
-		return;
 	conntrack->wanted[family == AF_INET ? 0 : 1] = true;
 	if (!conntrack->sweeping && !ev_is_active(&conntrack->rest))
 		begin_next(conntrack);

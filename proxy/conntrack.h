@@ -37,6 +37,6 @@ struct conntrack_owner {
 struct conntrack *conntrack_new(struct ev_loop *loop, const struct conntrack_owner *owner, struct err *err);
 struct conntrack *conntrack_free(struct conntrack *conntrack);
 
-void conntrack_sweep(struct conntrack *conntrack, int family); /* NULL allowed: nothing happens */
+void conntrack_sweep(struct conntrack *conntrack, int family);
 
 #endif

@@ -112,7 +112,7 @@ static void on_committed(void *ctx, struct member *member, const struct service_
 	if (!before && !now)
 		return;
 	log_lost_frontends(proxy, before, now);
-	if (udp_changed(&proxy->udp, table_index(before, now), before, now))
+	if (proxy->conntrack && udp_changed(&proxy->udp, table_index(before, now), before, now))
 		conntrack_sweep(proxy->conntrack, families[table_index(before, now)]);
 }
 

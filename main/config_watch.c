@@ -30,7 +30,7 @@ static int hash_file(const char *path, uint64_t *ret)
 static void look(void *ctx)
 {
 	struct config_watch *watch = ctx;
-	uint64_t hash;
+	uint64_t hash = watch->hash;
 
 	(void)path_watch_renew(watch->paths, false);
 	if (hash_file(watch->path, &hash) < 0 || hash == watch->hash)

@@ -13,6 +13,51 @@ struct inforce_range {
 	bool good, taken;
 };
 
+struct inforce_slot {
+	uint32_t slot;
+	const struct nft_item *item;
+};
+
+/* ---- slots ---- */
+
+static int slot_compare(const void *a, const void *b)
+{
+	uint32_t left = ((const struct inforce_slot *)a)->slot,
+		 right = ((const struct inforce_slot *)b)->slot;
+
+	return left < right ? -1 : left > right;
+}
+
+static bool is_slot(const struct nft_item *item)
+{
+	return item->type == NFT_ITEM_ELEM && item->key.len == sizeof(uint32_t) &&
+	       strcmp(item->name, PLAN_SET_ENDPOINTS) == 0;
+}
+
+static int index_slots(struct inforce *inforce)
+{
+	const struct nft_ruleset *items = &inforce->items;
+	size_t count = 0;
+
+	for (size_t i = 0; i < items->count; i++)
+		count += is_slot(&items->items[i]);
+	inforce->slots = calloc(count + 1, sizeof(*inforce->slots));
+	if (!inforce->slots)
+		return -ENOMEM;
+	for (size_t i = 0; i < items->count; i++) {
+		struct inforce_slot *slot = &inforce->slots[inforce->slot_count];
+
+		if (!is_slot(&items->items[i]))
+			continue;
+		memcpy(&slot->slot, items->items[i].key.p, sizeof(slot->slot));
+		slot->item = &items->items[i];
+		inforce->slot_count++;
+	}
+	if (count > 1)
+		qsort(inforce->slots, count, sizeof(*inforce->slots), slot_compare);
+	return 0;
+}
+
 /* ---- ranges ---- */
 
 static size_t collect_ranges(const struct nft_ruleset *items, struct inforce_range *ranges)
@@ -63,7 +108,9 @@ int inforce_init(struct inforce *inforce, struct nft_ruleset *dump, struct slots
 		return -ENOMEM;
 	}
 	(void)collect_ranges(&inforce->items, inforce->ranges);
-	code = adopt_ranges(inforce, slots);
+	code = index_slots(inforce);
+	if (!code)
+		code = adopt_ranges(inforce, slots);
 	if (code)
 		inforce_done(inforce);
 	return code;
@@ -73,6 +120,7 @@ void inforce_done(struct inforce *inforce)
 {
 	nft_ruleset_done(&inforce->items);
 	free(inforce->kept);
+	free(inforce->slots);
 	free(inforce->ranges);
 	*inforce = (struct inforce){0};
 }
@@ -82,24 +130,27 @@ static int range_compare(const void *key, const void *member)
 	return strcmp(key, ((const struct inforce_range *)member)->chain);
 }
 
-/* Reads slot after slot until one is empty. */
+/* Reads slot after slot until one is empty; `endpoints` has room for the whole range. */
 static size_t read_set(const struct inforce *inforce, int family, struct slot_range range,
 		       struct service_endpoint *endpoints)
 {
+	const struct inforce_slot *end = inforce->slots + inforce->slot_count, *at;
+	const struct inforce_slot key = {.slot = range.base};
 	size_t count = 0;
 
-	for (; count < range.capacity; count++) {
-		uint32_t slot = range.base + (uint32_t)count;
-		const struct nft_item *item = nft_ruleset_find(&inforce->items, NFT_ITEM_ELEM,
-							       PLAN_SET_ENDPOINTS, plan_slot_key(&slot));
-		struct endpoint_addr addr;
-
-		if (!item || plan_slot_value_parse(family, item->value, &addr))
+	if (inforce->slot_count == 0)
+		return 0;
+	at = bsearch(&key, inforce->slots, inforce->slot_count, sizeof(*inforce->slots), slot_compare);
+	for (; at && at < end && count < range.capacity && at->slot == range.base + count; at++, count++)
+		if (plan_slot_value_parse(family, at->item->value, &endpoints[count].addr))
 			break;
-		if (endpoints)
-			endpoints[count] = (struct service_endpoint){.addr = addr};
-	}
 	return count;
+}
+
+/* A range may say it is huge: no more endpoints can be in it than there are at all. */
+static size_t room_for(const struct inforce *inforce, struct slot_range range)
+{
+	return 1 + (range.capacity < inforce->slot_count ? range.capacity : inforce->slot_count);
 }
 
 int inforce_take(struct inforce *inforce, int family, const char *chain, struct slot_range *ret_range,
@@ -113,11 +164,10 @@ int inforce_take(struct inforce *inforce, int family, const char *chain, struct 
 				range_compare);
 	if (!found || !found->good || found->taken)
 		return -ENOENT;
-	set.count = read_set(inforce, family, found->range, NULL);
-	set.endpoints = calloc(set.count + 1, sizeof(*set.endpoints));
+	set.endpoints = calloc(room_for(inforce, found->range), sizeof(*set.endpoints));
 	if (!set.endpoints)
 		return -ENOMEM;
-	(void)read_set(inforce, family, found->range, set.endpoints);
+	set.count = read_set(inforce, family, found->range, set.endpoints);
 	found->taken = true;
 	*ret_range = found->range;
 	*ret_set = set;

@@ -14,10 +14,13 @@
 #include "proxy/slots.h"
 
 struct inforce_range;
+struct inforce_slot;
 
 struct inforce {
-	struct nft_ruleset items; /* sorted */
-	bool *kept;               /* one for each item */
+	struct nft_ruleset items;   /* sorted */
+	bool *kept;                 /* one for each item */
+	struct inforce_slot *slots; /* the endpoint map, in order of slots */
+	size_t slot_count;
 	struct inforce_range *ranges;
 	size_t range_count;
 };

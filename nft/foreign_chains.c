@@ -18,7 +18,7 @@
 
 #define MESSAGES_MAX  500 /* of one transaction */
 #define MESSAGE_BYTES 1024
-#define DUMP_BYTES    (256 * 1024)
+#define DUMP_BYTES    ((size_t)256 * 1024)
 
 struct doomed_rule {
 	const char *chain;

@@ -10,8 +10,6 @@
 
 #include "base/cleanup.h"
 
-extern char **environ;
-
 static int input_file(struct str input)
 {
 	int fd = memfd_create("input", MFD_CLOEXEC);
@@ -81,7 +79,7 @@ int program_run(const char *const *args, struct str input, struct buf *output)
 {
 	cleanup_close int in = input_file(input);
 	int ends[2], code, ended;
-	pid_t pid;
+	pid_t pid = -1;
 
 	if (in < 0)
 		return in;

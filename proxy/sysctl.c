@@ -79,7 +79,7 @@ static int write_number(const char *root, const char *path, int64_t value)
 
 static int fulfil(const char *root, const struct sysctl_wish *wish, unsigned *written)
 {
-	uint64_t now;
+	uint64_t now = 0;
 	int code = read_number(root, wish->path, &now);
 
 	if (code < 0 || now == wish->value || (wish->only_raise && now > wish->value))

@@ -319,8 +319,8 @@ int service_state_new(const struct service_request *request, struct service_stat
 {
 	struct service_state loose = {
 	    .family = request->family,
-	    .ns = request->service->meta.ns,
-	    .name = request->service->meta.name,
+	    .ns = request->ns,
+	    .name = request->name,
 	    .cluster_ip = cluster_ip_of(request->service, request->family),
 	    .internal_local = request->service->internal_policy == TRAFFIC_POLICY_LOCAL,
 	    .external_local = request->service->external_policy == TRAFFIC_POLICY_LOCAL};

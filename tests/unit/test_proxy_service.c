@@ -240,15 +240,27 @@ static void policies_decide_which_sets_there_are(void **state)
 
 static void a_state_outlives_the_objects_it_was_made_of(void **state)
 {
+	static const char ns[] = "default", name[] = "web"; /* all that it borrows */
 	struct arena arena = {0};
 	struct service *web = service(&arena, "web", "10.96.0.1", "http:80 dns:53/UDP");
 	struct endpoints *objects[] = {
 	    slice(&arena, "web", "web-1", "http:8080 dns:5353/UDP", "10.0.0.1 10.0.0.2")};
-	struct service_state *built = state_of(web, objects, 1, AF_INET);
+	struct service_request request = {.family = AF_INET,
+					  .ns = ns,
+					  .name = name,
+					  .service = web,
+					  .objects = (const struct endpoints *const *)objects,
+					  .object_count = 1,
+					  .node_name = "node-1",
+					  .zone = ""};
+	struct service_state *built;
 	const struct service_port_state *port;
 
 	(void)state;
+	assert_int_equal(service_state_new(&request, &built), 0);
 	arena_done(&arena);
+	assert_ptr_equal(built->ns, ns);
+	assert_ptr_equal(built->name, name);
 	port = service_state_port(built, "dns");
 	assert_non_null(port);
 	assert_int_equal(port->protocol, PROTOCOL_UDP);

@@ -268,6 +268,18 @@ static void answer(struct connection *connection, const struct fake_step *step)
 	flush(connection);
 }
 
+static uint64_t peer_digest(const struct connection *connection)
+{
+	X509 *peer = SSL_get1_peer_certificate(connection->ssl);
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	uint64_t first = 0;
+
+	if (peer && X509_digest(peer, EVP_sha256(), digest, NULL) == 1)
+		memcpy(&first, digest, sizeof(first));
+	X509_free(peer);
+	return first;
+}
+
 static void note_request(struct connection *connection, const char *line, const char *authorization,
 			 const char *body)
 {
@@ -280,11 +292,8 @@ static void note_request(struct connection *connection, const char *line, const 
 	    .body = str_dup(str_of(body)),
 	    .at = ev_now(fake->loop),
 	    .connection = connection->number,
+	    .certificate = peer_digest(connection),
 	};
-	X509 *peer = SSL_get1_peer_certificate(connection->ssl);
-
-	fake->requests[fake->request_count - 1].certified = peer != NULL;
-	X509_free(peer);
 	free(connection->line);
 	connection->line = str_dup(str_of(line));
 }

@@ -41,7 +41,7 @@ struct fake_request {
 	char *line;          /* "GET /api/v1/services?limit=500" */
 	char *authorization; /* "" when absent */
 	char *body;
-	bool certified; /* with a client certificate */
+	uint64_t certificate; /* a digest of the client's; 0 when it showed none */
 	ev_tstamp at;
 	unsigned connection; /* its number, from 1 */
 };

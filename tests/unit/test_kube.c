@@ -465,11 +465,9 @@ static void that_it_cannot_stream_is_remembered_for_all_kinds(void **state)
 	say_list(world, list("10", "", "", ""));
 	start(world, KIND_BIT(KIND_SERVICE));
 	await(world, store_synced(world->store, KIND_BIT(KIND_SERVICE)));
-	await(world, fake_count(world->fake, "resourceVersion=10") == 1);
-	fake_say(world->fake, (struct fake_step){.match = "resourceVersion=10", .status = 410, .body = "{}"});
-	say_list(world, list("20", "", "", ""));
-	fake_end(world->fake, WATCH, FAKE_END);
-	await(world, fake_count(world->fake, "resourceVersion=20") == 1);
+	fake_say(world->fake, (struct fake_step){.match = TLS_GET, .status = 404, .body = "{}"});
+	source_want(world->source, KIND_SECRET, "shop", "tls");
+	await(world, fake_count(world->fake, "secrets?limit=") == 1);
 	assert_int_equal(fake_count(world->fake, STREAM), 1);
 }
 
@@ -1052,6 +1050,11 @@ static void a_watch_refused_later_is_only_a_failure(void **state)
 	await(world, fake_count(world->fake, TLS_WATCH) == 3);
 	fake_push(world->fake, TLS_WATCH, event("MODIFIED", secret("tls", "10")));
 	await(world, has_secret(world, "tls", "10"));
+	/* The same while its list is read again. */
+	fake_say(world->fake, (struct fake_step){.match = STREAM, .status = 403, .body = "{}"});
+	say_stream(world, all(event("ADDED", secret("tls", "12")), initial_end("19"), ""));
+	fake_push(world->fake, TLS_WATCH, error(410));
+	await(world, has_secret(world, "tls", "12"));
 	assert_int_equal(fake_count(world->fake, TLS_GET), 1);
 }
 

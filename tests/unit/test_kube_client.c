@@ -473,17 +473,20 @@ static void a_client_certificate_is_shown_and_taken_up_anew_when_replaced(void *
 	start(world, user);
 	say(world, "/a", 200, "hello");
 	get(world, &ask, "/a");
-	assert_true(fake_nth(world->fake, "/a", 0)->certified);
+	assert_true(fake_nth(world->fake, "/a", 0)->certificate != 0);
 	/* Half a rotation: the last good pair stays. */
 	write_file(world, "crt", fake_ca(other));
 	fake_api_close_idle(world->fake);
 	get(world, &ask, "/a");
 	assert_int_equal(ask.code, 0);
+	assert_true(fake_nth(world->fake, "/a", 1)->certificate ==
+		    fake_nth(world->fake, "/a", 0)->certificate);
 	write_file(world, "key", fake_key(other));
 	fake_api_close_idle(world->fake);
 	get(world, &ask, "/a");
 	assert_int_equal(ask.code, 0);
-	assert_true(fake_nth(world->fake, "/a", 2)->certified);
+	assert_true(fake_nth(world->fake, "/a", 2)->certificate !=
+		    fake_nth(world->fake, "/a", 0)->certificate);
 	buf_done(&ask.body);
 	fake_api_stop(other);
 }
@@ -675,6 +678,27 @@ static void a_plugin_runs_again_when_its_token_is_refused(void **state)
 	buf_done(&ask.body);
 }
 
+static void credentials_that_change_all_the_time_are_tried_twice(void **state)
+{
+	struct world *world = *state;
+	struct kube_timing hasty = quick;
+	struct ask ask = {0};
+	struct err err;
+
+	start_with_plugin(
+	    world,
+	    "n=$(wc -l < $(dirname $0)/calls); "
+	    "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"token\":\"t'$n'\"}}'");
+	kube_client_free(world->client);
+	hasty.exec_apart_s = 0;
+	world->client = kube_client_new(world->loop, world->config, NULL, &hasty, &err);
+	fake_require(world->fake, "Bearer nobody");
+	get(world, &ask, "/a");
+	assert_int_equal(ask.status, 401);
+	assert_int_equal(fake_count(world->fake, "/a"), 2);
+	world->client = kube_client_free(world->client);
+}
+
 static void a_plugin_runs_again_when_its_token_expires(void **state)
 {
 	struct world *world = *state;
@@ -720,7 +744,7 @@ static void a_plugin_may_give_a_client_certificate(void **state)
 	say(world, "/a", 200, "hello");
 	get(world, &ask, "/a");
 	assert_int_equal(ask.code, 0);
-	assert_true(fake_nth(world->fake, "/a", 0)->certified);
+	assert_true(fake_nth(world->fake, "/a", 0)->certificate != 0);
 	assert_string_equal(fake_nth(world->fake, "/a", 0)->authorization, "");
 	buf_done(&ask.body);
 }
@@ -813,6 +837,7 @@ int main(void)
 	    test(nothing_is_sent_before_there_is_a_first_token),
 	    test(a_plugin_gives_the_token_once_for_all_requests),
 	    test(a_plugin_runs_again_when_its_token_is_refused),
+	    test(credentials_that_change_all_the_time_are_tried_twice),
 	    test(a_plugin_runs_again_when_its_token_expires),
 	    test(a_plugin_may_give_a_client_certificate),
 	    test(a_plugin_that_fails_is_named_with_the_reason_and_no_secret),

@@ -35,6 +35,18 @@ static inline bool str_is(struct str a, const char *text)
 	return str_equal(a, str_of(text));
 }
 
+/* The value of a hexadecimal digit, -1 for anything else. */
+static inline int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
 /* ASCII letters only: the comparison HTTP and DNS names use. */
 bool str_equal_nocase(struct str a, struct str b);
 bool str_has_prefix(struct str text, struct str prefix);

@@ -6,17 +6,6 @@
 
 /* ---- normalisation ---- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* The byte at *pos, an escape decoded; *pos moves behind it. -EBADMSG for a bad escape or a NUL. */
 static int next_byte(struct str path, size_t *pos)
 {

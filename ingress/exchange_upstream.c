@@ -1,5 +1,6 @@
 /* Which endpoint, over which connection, and what is done when that fails. */
 #include <errno.h>
+#include <string.h>
 
 #include "ingress/exchange_parts.h"
 
@@ -40,18 +41,31 @@ static void turn_take(struct exchange *x)
 	x->turn = turn ? turn->next++ : start;
 }
 
+static bool was_tried(const struct exchange *x, const struct endpoint_addr *addr)
+{
+	for (size_t i = 0; i < x->attempt_count; i++)
+		if (memcmp(&x->attempts[i].addr, addr, sizeof(*addr)) == 0)
+			return true;
+	return false;
+}
+
 /* The next endpoint in turn; false when all were tried that may be. */
 static bool endpoint_next(struct exchange *x, struct endpoint_addr *ret)
 {
 	const struct upstream *upstream = upstream_now(x);
 
-	if (x->endpoint_tries >= x->plan.route->tries || x->endpoint_tries >= upstream->endpoint_count)
+	if (x->endpoint_tries >= x->plan.route->tries)
 		return false;
 	if (x->endpoint_tries == 0)
 		turn_take(x);
-	*ret = upstream->endpoints[(x->turn + x->endpoint_tries) % upstream->endpoint_count];
-	x->endpoint_tries++;
-	return true;
+	for (size_t i = 0; i < upstream->endpoint_count; i++) {
+		*ret = upstream->endpoints[(x->turn + x->endpoint_tries + i) % upstream->endpoint_count];
+		if (was_tried(x, ret))
+			continue;
+		x->endpoint_tries++;
+		return true;
+	}
+	return false;
 }
 
 /* ---- connecting ---- */

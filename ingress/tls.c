@@ -172,7 +172,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	OPENSSL_cleanse(&key, sizeof(key));
 	if (!ok)
 		return -1;
-	return found == 0 ? 1 : 2;
+	/* Clients use a ticket of TLS 1.3 once (RFC 8446 appendix C.4). */
+	return found == 0 && (sealing || SSL_version(ssl) < TLS1_3_VERSION) ? 1 : 2;
 }
 
 /* ---- the server name ---- */

@@ -92,7 +92,7 @@ static void sink_keep(void *ctx, const char *ns, const char *name)
 	store_list_keep(watch->source->store, watch->kind, str_of(ns), str_of(name));
 }
 
-static void sink_delete(void *ctx, const char *ns, const char *name)
+static void sink_drop(void *ctx, const char *ns, const char *name)
 {
 	struct kind_watch *watch = ctx;
 
@@ -124,7 +124,7 @@ static const struct kube_sink store_sink = {
     .begin = sink_begin,
     .put = sink_put,
     .keep = sink_keep,
-    .delete = sink_delete,
+    .drop = sink_drop,
     .end = sink_end,
     .abort = sink_abort,
     .settle = sink_settle,

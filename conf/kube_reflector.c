@@ -234,7 +234,7 @@ static int on_delete_event(struct kube_reflector *reflector, const struct kube_e
 	if (!event->name[0])
 		return judge(reflector, VERDICT_GARBAGE, "a DELETED event whose object has no name");
 	kube_complaints_forget(&reflector->complaints, event->ns, event->name);
-	reflector->options.sink->delete (reflector->options.ctx, event->ns, event->name);
+	reflector->options.sink->drop(reflector->options.ctx, event->ns, event->name);
 	return goes_back(reflector, event->version) ? 0 : advance(reflector, event->version);
 }
 

@@ -37,7 +37,7 @@ struct kube_sink {
 	/* Takes over the reference. 0, or -ENOMEM: the object will be given again. */
 	int (*put)(void *ctx, struct object *object);
 	void (*keep)(void *ctx, const char *ns, const char *name);
-	void (*delete)(void *ctx, const char *ns, const char *name);
+	void (*drop)(void *ctx, const char *ns, const char *name);
 	void (*end)(void *ctx);
 	void (*abort)(void *ctx);
 	void (*settle)(void *ctx); /* what one read brought is through */

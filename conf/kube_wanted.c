@@ -114,7 +114,7 @@ static void on_keep(void *ctx, const char *ns, const char *name)
 	want->seen = true;
 }
 
-static void on_delete(void *ctx, const char *ns, const char *name)
+static void on_drop(void *ctx, const char *ns, const char *name)
 {
 	(void)ns, (void)name;
 	delete_from_store(ctx);
@@ -164,7 +164,7 @@ static const struct kube_sink watch_sink = {
     .begin = on_begin,
     .put = on_put,
     .keep = on_keep,
-    .delete = on_delete,
+    .drop = on_drop,
     .end = on_end,
     .abort = on_abort,
     .settle = on_settle,

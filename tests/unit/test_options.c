@@ -17,6 +17,7 @@ struct settings {
 	bool masquerade;
 	const char *name;
 	uint32_t verbosity;
+	int32_t score;
 	uint16_t port;
 	double period_s;
 	uint64_t size_bytes;
@@ -39,6 +40,7 @@ static const struct option general[] = {
      .type = OPTION_U32,
      .offset = offsetof(struct settings, verbosity),
      .help = "how much is logged"},
+    {.name = "score", .type = OPTION_I32, .offset = offsetof(struct settings, score), .help = "a score"},
     {.name = "port",
      .letter = 'p',
      .type = OPTION_PORT,
@@ -221,6 +223,53 @@ static void durations_are_read_as_go_writes_them(void **state)
 	}
 }
 
+static void durations_are_written_as_go_writes_them(void **state)
+{
+	static const struct {
+		double seconds;
+		const char *text;
+	} rows[] = {{0, "0s"},     {0.25, "250ms"},  {1, "1s"},          {1.5, "1.5s"},         {60, "1m0s"},
+		    {90, "1m30s"}, {3600, "1h0m0s"}, {86400, "24h0m0s"}, {5430.5, "1h30m30.5s"}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[48];
+		double again;
+
+		assert_string_equal(duration_format(rows[i].seconds, text), rows[i].text);
+		assert_int_equal(duration_parse(str_of(text), &again), 0);
+		assert_true(again > rows[i].seconds - 0.0005 && again < rows[i].seconds + 0.0005);
+	}
+}
+
+static void whole_numbers_have_a_sign(void **state)
+{
+	static const struct {
+		const char *argument;
+		int32_t value;
+	} rows[] = {{"--score=-999", -999}, {"--score=7", 7}, {"--score=-2147483647", -2147483647}};
+	static const char *const wrong[] = {"--score=", "--score=-", "--score=--1", "--score=2147483648",
+					    "--score=1x"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct settings settings = {0};
+		struct options_result result;
+
+		assert_int_equal(parse(ARGS(rows[i].argument), &settings, &result, NULL), 0);
+		assert_int_equal(settings.score, rows[i].value);
+		options_result_done(&result);
+	}
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct settings settings = {0};
+		struct options_result result;
+		struct err err;
+
+		assert_int_equal(parse(ARGS(wrong[i]), &settings, &result, &err), -EINVAL);
+		assert_non_null(strstr(err.text, "--score: expected a whole number"));
+	}
+}
+
 static void sizes_are_read_as_nginx_writes_them(void **state)
 {
 	static const struct {
@@ -273,6 +322,8 @@ int main(void)
 	    cmocka_unit_test(unknown_and_ignored_flags_are_collected_not_refused),
 	    cmocka_unit_test(a_wrong_value_names_the_flag_and_what_was_expected),
 	    cmocka_unit_test(durations_are_read_as_go_writes_them),
+	    cmocka_unit_test(durations_are_written_as_go_writes_them),
+	    cmocka_unit_test(whole_numbers_have_a_sign),
 	    cmocka_unit_test(sizes_are_read_as_nginx_writes_them),
 	    cmocka_unit_test(help_shows_every_flag_with_its_default_within_100_columns),
 	};

@@ -236,12 +236,16 @@ static void json_has_the_same_contents(void **state)
 	buf_done(&json);
 }
 
-static void settings_that_are_not_there_yet_are_refused(void **state)
+static void what_cannot_be_done_is_refused_and_named(void **state)
 {
 	struct files *files = *state;
 	struct flags flags = flags_default;
 
 	assert_int_equal(flags_validate(&flags, &files->err), 0);
+	flags.detect_local_mode = DETECT_BRIDGE;
+	assert_int_equal(flags_validate(&flags, &files->err), -EINVAL);
+	assert_non_null(strstr(files->err.text, "BridgeInterface"));
+	flags.detect_local_mode = DETECT_CLUSTER_CIDR;
 	flags.oom_score_adj = -1001;
 	assert_int_equal(flags_validate(&flags, &files->err), -EINVAL);
 }
@@ -257,7 +261,7 @@ int main(void)
 	    TEST(the_flags_name_wins_and_lists_are_replaced),
 	    TEST(what_is_written_reads_back_the_same),
 	    TEST(json_has_the_same_contents),
-	    TEST(settings_that_are_not_there_yet_are_refused),
+	    TEST(what_cannot_be_done_is_refused_and_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,11 +10,19 @@
 #include "proxy/leftovers.h"
 #include "proxy/proxy.h"
 
+struct attempt {
+	bool last, absent;
+};
+
 static void on_refused(void *ctx, const struct sysctl_wish *wish, int code)
 {
+	struct attempt *attempt = ctx;
 	char path[256];
 
-	(void)ctx;
+	if (code == -ENOENT && !attempt->last) {
+		attempt->absent = true;
+		return;
+	}
 	(void)snprintf(path, sizeof(path), "/%s", wish->path);
 	log_warn("connection tracking is not as wanted", L_STR("file", path), L_INT("wanted", wish->value),
 		 L_STR("reason", strerror(-code)));
@@ -27,14 +35,16 @@ static unsigned cpu_count(void)
 	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (unsigned)CPU_COUNT(&cpus) : 1;
 }
 
-void host_set_conntrack(const struct flags *flags)
+bool host_set_conntrack(const struct flags *flags, bool last)
 {
+	struct attempt attempt = {.last = last};
 	struct sysctl_wish wishes[SYSCTL_WISHES_MAX];
 	size_t count = sysctl_wishes(&flags->conntrack, cpu_count(), wishes);
-	unsigned written = sysctl_apply("", wishes, count, on_refused, NULL);
+	unsigned written = sysctl_apply("", wishes, count, on_refused, &attempt);
 
 	if (written > 0)
 		log_info("connection tracking set", L_INT("settings", written));
+	return !attempt.absent;
 }
 
 void host_set_oom_score(const struct flags *flags)

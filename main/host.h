@@ -5,8 +5,9 @@
 
 #include "main/flags.h"
 
-/* Rows 45, 50. What cannot be set (a read-only /sys, no permission) is a warning. */
-void host_set_conntrack(const struct flags *flags);
+/* Rows 45, 50. What cannot be set (a read-only /sys, no permission) is a warning. False: the kernel has not loaded its
+ * connection tracking yet, which our rules make it do: to be tried again then. With `last` that is a warning too. */
+bool host_set_conntrack(const struct flags *flags, bool last);
 void host_set_oom_score(const struct flags *flags); /* row 46 */
 
 /* When our rules are in force: kube-proxy's go, so that none of them decides before ours. */

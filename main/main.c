@@ -75,7 +75,7 @@ static int run_servers(struct flags *flags, struct serve_halves halves, struct o
 	if (flags->cleanup)
 		return host_clean_up(err);
 	if (flags->init_only) {
-		host_set_conntrack(flags);
+		(void)host_set_conntrack(flags, true);
 		return 0;
 	}
 	return serve(flags, halves, err);

@@ -22,6 +22,7 @@ struct proxy_half {
 	struct node_watch *node_watch;
 	struct config_watch *config_watch;
 	struct ev_timer ready_poll;
+	bool conntrack_set;
 };
 
 /* "primary", or prefixes. */
@@ -139,6 +140,8 @@ static void on_ready_poll(struct ev_loop *loop, ev_timer *timer, int events)
 	if (!proxy_ready(half->proxy))
 		return;
 	ev_timer_stop(loop, timer);
+	if (!half->conntrack_set)
+		half->conntrack_set = host_set_conntrack(half->config.flags, true);
 	host_take_over();
 	health_check_start(half->health_check);
 }
@@ -192,7 +195,7 @@ struct proxy_half *proxy_half_start(const struct proxy_half_config *config, stru
 	ev_timer_init(&half->ready_poll, on_ready_poll, 0., READY_POLL_S);
 	half->ready_poll.data = half;
 	host_set_oom_score(config->flags);
-	host_set_conntrack(config->flags);
+	half->conntrack_set = host_set_conntrack(config->flags, false);
 	if (start_events(half) < 0 || watch_node(half) < 0 || watch_config(half) < 0) {
 		(void)err_set(err, -ENOMEM, "out of memory");
 		return proxy_half_stop(half);

@@ -190,11 +190,12 @@ $(BUILD)/tidy/%.stamp: %.c .clang-tidy $(HEADERS)
 	$(Q)clang-tidy --quiet $< -- $(CPPFLAGS_ALL) -std=gnu17 2>/dev/null
 	@touch $@
 
+# ctuuninitvar is left out: cppcheck 2.10 takes out-parameters passed through two calls for reads.
 cppcheck:
 	$(call say,CPPCHECK)
 	@mkdir -p $(BUILD)/cppcheck
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 --inline-suppr \
-		--suppress=missingIncludeSystem --suppress=unknownMacro --cppcheck-build-dir=$(BUILD)/cppcheck \
+		--suppress=missingIncludeSystem --suppress=unknownMacro --suppress=ctuuninitvar --cppcheck-build-dir=$(BUILD)/cppcheck \
 		-D_GNU_SOURCE -DFAIRLEAD_VERSION='"x"' -I. $(SOURCES) 2>&1 | (! grep .)
 
 # ---- set-up, demo, install ----

@@ -25,7 +25,7 @@ static size_t err_append(char *text, size_t len, size_t size, const char *more)
 
 int err_set(struct err *err, int code, const char *format, ...)
 {
-	char text[sizeof(err->text)]; /* apart, since the arguments may quote the err itself */
+	char text[ERR_TEXT_MAX]; /* apart, since the arguments may quote the err itself */
 	va_list args;
 
 	if (!err)
@@ -33,14 +33,14 @@ int err_set(struct err *err, int code, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	(void)err_append(err->text, 0, sizeof(err->text), text);
+	(void)err_append(err->text, 0, ERR_TEXT_MAX, text);
 	err_make_one_line(err->text);
 	return code;
 }
 
 int err_wrap(struct err *err, int code, const char *format, ...)
 {
-	char text[sizeof(err->text)];
+	char text[ERR_TEXT_MAX];
 	va_list args;
 	size_t len;
 
@@ -51,7 +51,7 @@ int err_wrap(struct err *err, int code, const char *format, ...)
 	va_end(args);
 	len = err_append(text, strlen(text), sizeof(text), ": ");
 	(void)err_append(text, len, sizeof(text), err->text);
-	(void)err_append(err->text, 0, sizeof(err->text), text);
+	(void)err_append(err->text, 0, ERR_TEXT_MAX, text);
 	err_make_one_line(err->text);
 	return code;
 }

@@ -10,8 +10,10 @@
 
 #include <stdarg.h>
 
+#define ERR_TEXT_MAX 1024 /* bytes, NUL included */
+
 struct err {
-	char text[1024];
+	char text[ERR_TEXT_MAX];
 };
 
 /* Sets the text and returns code (a negative errno), so that `return err_set(err, -EINVAL, ...)` reads well.

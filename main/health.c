@@ -49,8 +49,9 @@ static struct health_verdict verdict_of(const struct health_state *state)
 	};
 
 	(void)clock_gettime(CLOCK_REALTIME, &verdict.now);
-	verdict.updated =
-	    age_s < 0 ? (struct timespec){.tv_sec = HEALTH_NEVER} : seconds_before(verdict.now, age_s);
+	verdict.updated = (struct timespec){.tv_sec = HEALTH_NEVER};
+	if (age_s >= 0)
+		verdict.updated = seconds_before(verdict.now, age_s);
 	return verdict;
 }
 

@@ -201,8 +201,8 @@ static int choose_ips(struct health_check *health, struct arena *arena, struct l
 	const struct node_object *node = (const struct node_object *)(const void *)store_get(
 	    health->store, KIND_NODE, "", health->proxy_config.node_name);
 	cleanup(arena_done) struct arena scratch = {0};
-	struct plan_config ipv4, ipv6;
-	struct listen_ips local;
+	struct plan_config ipv4 = {0}, ipv6 = {0};
+	struct listen_ips local = {0};
 	int code = settings_plan(&scratch, &health->proxy_config, node, health->store, AF_INET, &ipv4);
 
 	if (code == 0)

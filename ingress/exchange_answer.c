@@ -41,6 +41,7 @@ static void page_send(struct exchange *x, const struct page *page)
 	struct text text;
 
 	if (!begin) {
+		x->end = EXCHANGE_NO_MEMORY;
 		x->over = x->cut = true;
 		return;
 	}

@@ -319,8 +319,12 @@ static void tell_to_continue(struct exchange *x)
 	x->expects_continue = false;
 	if (fifo_len(&x->client->in) > 0 || x->answered)
 		return; /* it did not wait */
-	if (fifo_append(&x->client->out, &x->worker->blocks, (struct str){interim, sizeof(interim) - 1}) != 0)
-		exchange_fail(x, EXCHANGE_NO_MEMORY);
+	if (fifo_append(&x->client->out, &x->worker->blocks, (struct str){interim, sizeof(interim) - 1}) !=
+	    0) {
+		x->end = EXCHANGE_NO_MEMORY;
+		x->over = x->cut = true;
+		return;
+	}
 	x->answer_head_bytes += sizeof(interim) - 1;
 }
 
@@ -405,6 +409,8 @@ static bool body_step(struct exchange *x, size_t *budget)
 	bool moved;
 
 	tell_to_continue(x);
+	if (x->over)
+		return true;
 	result = relay_run(&x->upload, &ends, budget);
 	moved = x->upload.moved_bytes != before;
 	if (moved)

@@ -28,8 +28,11 @@ static void attempt_end(struct exchange *x, unsigned status)
 /* Endpoints as they are now, which may be newer than what the request was routed by. */
 static const struct upstream *upstream_now(const struct exchange *x)
 {
-	const struct upstream *now = snapshot_upstream(x->worker->generation->snapshot, x->plan.upstream->id);
+	const struct upstream *now;
 
+	if (x->generation == x->worker->generation)
+		return x->plan.upstream;
+	now = snapshot_upstream(x->worker->generation->snapshot, x->plan.upstream->id);
 	return now && now->endpoint_count > 0 ? now : x->plan.upstream;
 }
 
@@ -159,6 +162,7 @@ static void sending_failed(struct exchange *x, ssize_t code)
 	}
 	x->up->broken = true;
 	x->up->transport.readable = true;
+	x->upload_ended = x->tunnel;
 }
 
 bool upstream_flush(struct exchange *x)

@@ -168,6 +168,8 @@ class Lab:
         for host, peer, addresses in ((a, b, a_addresses), (b, a, b_addresses)):
             host.address(peer.name, *addresses)
             host.run(f"ip link set {peer.name} up")
+        for host, peer in ((a, b), (b, a)):
+            wait_for(f"{host.name} has its link to {peer.name}", lambda: host.has_link(peer.name))
 
     def started(self, process):
         """Has `process` ended with the lab at the latest."""
@@ -231,6 +233,10 @@ class Host:
         """Adds addresses, each with its prefix length."""
         if addresses:
             self.run("ip -batch -", input="".join(f"addr add {each} dev {interface}\n" for each in addresses))
+
+    def has_link(self, interface):
+        """True once the kernel has noticed that the interface is up and lets all its addresses be used."""
+        return "state UP" in self.run(f"ip link show {interface}") and not self.run(f"ip -6 addr show dev {interface} tentative")
 
     def route(self, destination, via):
         """A route; `via` is an address, or the name of an interface."""
@@ -490,7 +496,8 @@ HEALTH_PORTS = {"run": 10254, "ingress": 10254, "proxy": 10256}
 
 
 class Fairlead:
-    """fairlead on a host, ready when the `with` begins. stdout (the access log) and stderr are kept in files."""
+    """fairlead on a host: ready when the `with` begins, and asked to stop when it ends, which it must do in good order. If it
+    ended before, and nobody stopped or killed it, the test fails. stdout (the access log) and stderr are kept in files."""
 
     def __init__(self, host, subcommand, *flags, health_port=None, env=None, prefix=()):
         """`prefix`: words before the command, of a program that becomes it by exec."""
@@ -501,6 +508,7 @@ class Fairlead:
         self._log = host.lab.directory / f"fairlead-{host.name}-{next(_numbers)}.log"
         self._access_log = self._log.with_suffix(".access")
         self.process = None
+        self._ended = True
 
     @staticmethod
     def program():
@@ -511,11 +519,17 @@ class Fairlead:
         self.wait_ready()
         return self
 
-    def __exit__(self, *_):
-        end(self.process)
+    def __exit__(self, failure, *_):
+        try:
+            if failure is None and not self._ended:
+                assert self.process.poll() is None, f"fairlead ended with {self.process.returncode}\n{self.log[-6000:]}"
+                assert self.stop() == 0, f"fairlead did not stop in good order: {self.process.returncode}\n{self.log[-6000:]}"
+        finally:
+            self.kill()
 
     def start(self):
         """Starts it, again if it has ended, without waiting; logs are appended."""
+        self._ended = False
         with open(self._log, "ab") as log, open(self._access_log, "ab") as access_log:
             self.process = self.host.popen(self._command, stdout=access_log, stderr=log, env=self._environment)
 
@@ -537,10 +551,18 @@ class Fairlead:
 
     def stop(self, seconds=30):
         """SIGTERM; returns the exit status."""
+        self._ended = True
         return end(self.process, signal.SIGTERM, seconds)
 
     def kill(self):
+        self._ended = True
         return end(self.process, signal.SIGKILL)
+
+    def wait_ended(self, seconds=20):
+        """Waits until it ends by itself; returns the exit status."""
+        status = self.process.wait(seconds)
+        self._ended = True
+        return status
 
     def signal(self, sig):
         self.process.send_signal(sig)

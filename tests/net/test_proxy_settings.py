@@ -241,7 +241,7 @@ def test_row_51_a_changed_configuration_file_ends_the_program_and_rules_stay(nod
     (tmp_path / "config.conf").write_text(CONFIG)
     with proxy(node, f"--config={tmp_path / 'config.conf'}") as fairlead:
         (tmp_path / "config.conf").write_text(CONFIG + "bindAddressHardFail: true\n")
-        assert fairlead.process.wait(20) == 1
+        assert fairlead.wait_ended() == 1
         assert "the configuration file has changed" in fairlead.log
     assert "table ip fairlead" in node.run("nft list tables")
 

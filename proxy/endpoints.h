@@ -23,6 +23,7 @@ enum policy { POLICY_CLUSTER, POLICY_LOCAL };
 
 struct service_endpoint {
 	struct endpoint_addr addr;
+	uint32_t affinity_number; /* set by the family table: clients are remembered to be with it; 0: none */
 	bool may_be_here;    /* on this node, or on no node named: it may call itself through the service (row
 				28) */
 	bool claims_hairpin; /* set by the claims: stands for its Service's claim on the address in the

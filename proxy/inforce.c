@@ -10,6 +10,7 @@
 struct inforce_range {
 	const char *chain; /* of inforce.items */
 	struct slot_range range;
+	uint32_t affinity_id;
 	bool good, taken;
 };
 
@@ -71,7 +72,10 @@ static size_t collect_ranges(const struct nft_ruleset *items, struct inforce_ran
 		if (item->type != NFT_ITEM_RULES || plan_tag_range(item->tag, &range))
 			continue;
 		if (ranges)
-			ranges[count] = (struct inforce_range){.chain = item->name, .range = range};
+			ranges[count] =
+			    (struct inforce_range){.chain = item->name,
+						   .range = range,
+						   .affinity_id = plan_tag_affinity_id(item->tag)};
 		count++;
 	}
 	return count;
@@ -130,6 +134,33 @@ static int range_compare(const void *key, const void *member)
 	return strcmp(key, ((const struct inforce_range *)member)->chain);
 }
 
+static struct inforce_range *range_of(const struct inforce *inforce, const char *chain)
+{
+	return inforce->range_count > 0 ? bsearch(chain, inforce->ranges, inforce->range_count,
+						  sizeof(*inforce->ranges), range_compare)
+					: NULL;
+}
+
+static uint32_t affinity_number(const struct nft_item *item)
+{
+	uint32_t number = 0;
+
+	if (item && item->value.len == sizeof(number))
+		memcpy(&number, item->value.p, sizeof(number));
+	return number;
+}
+
+static void read_affinity(const struct inforce *inforce, const struct inforce_range *range,
+			  struct endpoint_set *set)
+{
+	for (size_t i = 0; range->affinity_id && i < set->count; i++) {
+		uint32_t slot = range->range.base + (uint32_t)i;
+
+		set->endpoints[i].affinity_number = affinity_number(nft_ruleset_find(
+		    &inforce->items, NFT_ITEM_ELEM, PLAN_SET_AFFINITY_SLOTS, plan_slot_key(&slot)));
+	}
+}
+
 /* Reads slot after slot until one is empty; `endpoints` has room for the whole range. */
 static size_t read_set(const struct inforce *inforce, int family, struct slot_range range,
 		       struct service_endpoint *endpoints)
@@ -156,22 +187,44 @@ static size_t room_for(const struct inforce *inforce, struct slot_range range)
 int inforce_take(struct inforce *inforce, int family, const char *chain, struct slot_range *ret_range,
 		 struct endpoint_set *ret_set)
 {
-	struct inforce_range *found = NULL;
+	struct inforce_range *found = range_of(inforce, chain);
 	struct endpoint_set set = {0};
 
-	if (inforce->range_count > 0)
-		found = bsearch(chain, inforce->ranges, inforce->range_count, sizeof(*inforce->ranges),
-				range_compare);
 	if (!found || !found->good || found->taken)
 		return -ENOENT;
 	set.endpoints = calloc(room_for(inforce, found->range), sizeof(*set.endpoints));
 	if (!set.endpoints)
 		return -ENOMEM;
 	set.count = read_set(inforce, family, found->range, set.endpoints);
+	read_affinity(inforce, found, &set);
 	found->taken = true;
 	*ret_range = found->range;
 	*ret_set = set;
 	return 0;
+}
+
+uint32_t inforce_affinity_id(const struct inforce *inforce, const char *chain)
+{
+	const struct inforce_range *found = range_of(inforce, chain);
+
+	return found ? found->affinity_id : 0;
+}
+
+uint32_t inforce_affinity_last(const struct inforce *inforce)
+{
+	uint32_t last = 0;
+
+	for (size_t i = 0; i < inforce->range_count; i++)
+		if (inforce->ranges[i].affinity_id > last)
+			last = inforce->ranges[i].affinity_id;
+	for (size_t i = 0; i < inforce->items.count; i++) {
+		const struct nft_item *item = &inforce->items.items[i];
+
+		if (item->type == NFT_ITEM_ELEM && strcmp(item->name, PLAN_SET_AFFINITY_SLOTS) == 0 &&
+		    affinity_number(item) > last)
+			last = affinity_number(item);
+	}
+	return last;
 }
 
 bool inforce_leave(struct inforce *inforce, struct slot_range range)

@@ -33,6 +33,9 @@ void inforce_done(struct inforce *inforce);
  * there is none, or it is taken; -ENOMEM. */
 int inforce_take(struct inforce *inforce, int family, const char *chain, struct slot_range *ret_range,
 		 struct endpoint_set *ret_set);
+/* The affinity id that the rules of a chain were planned with; the highest of all ids and numbers of endpoints. 0: none. */
+uint32_t inforce_affinity_id(const struct inforce *inforce, const char *chain);
+uint32_t inforce_affinity_last(const struct inforce *inforce);
 /* Puts a range back. False: it is not one of an earlier run. */
 bool inforce_leave(struct inforce *inforce, struct slot_range range);
 void inforce_give_untaken(struct inforce *inforce, struct slots *slots);

@@ -16,6 +16,9 @@ enum { HOOK_PREROUTING, HOOK_INPUT, HOOK_FORWARD, HOOK_OUTPUT, HOOK_POSTROUTING 
 enum { PRIORITY_DSTNAT = -100, PRIORITY_FILTER = 0, PRIORITY_SRCNAT = 100 };
 #define NO_HOOK (-1)
 
+#define AFFINITY_DEFAULT_MS (10800u * 1000u)
+#define AFFINITY_MAX        (1u << 18) /* clients remembered: others cannot fill the kernel's memory */
+
 #define RTN_LOCAL_ADDRESS 2u /* RTN_LOCAL of linux/rtnetlink.h */
 
 #define SET_SERVICE_IPS           "service-ips"
@@ -27,6 +30,7 @@ enum { PRIORITY_DSTNAT = -100, PRIORITY_FILTER = 0, PRIORITY_SRCNAT = 100 };
 #define SET_MASQUERADE_NODEPORTS  "masquerade-nodeports"
 #define SET_CLUSTER_IPS           "cluster-ips"
 #define SET_HAIRPIN               "hairpin-connections"
+#define SET_AFFINITY              "affinity"
 #define CHAIN_SERVICES            "services"
 #define CHAIN_FIREWALL_CHECK      "firewall-check"
 #define CHAIN_INPUT_CHECK         "input-check"
@@ -42,6 +46,9 @@ static const uint8_t protocol_numbers[] = {
 static const char *const dispatch_chains[] = {
     [PROTOCOL_TCP] = "dispatch-tcp", [PROTOCOL_UDP] = "dispatch-udp", [PROTOCOL_SCTP] = "dispatch-sctp"};
 #define PROTOCOL_COUNT 3
+/* By number, the endpoints a remembered client may be sent to. */
+static const char *const affinity_sets[POLICY_COUNT] = {
+    [POLICY_CLUSTER] = "affinity-endpoints", [POLICY_LOCAL] = "affinity-local-endpoints"};
 
 /* A plan being written. */
 struct plan {
@@ -164,6 +171,25 @@ static void base_sets(struct plan *plan)
 	nft_ruleset_add_set(plan->ruleset, PLAN_SET_ENDPOINTS, &endpoints);
 	nft_ruleset_add_set(plan->ruleset, SET_CLUSTER_IPS, &addresses);
 	nft_ruleset_add_set(plan->ruleset, SET_HAIRPIN, &pairs);
+}
+
+static void base_affinity(struct plan *plan)
+{
+	enum nft_datatype address = address_type(plan->config);
+	struct nft_set_spec memory = nft_set_spec_of(NFT_DATATYPES(address, NFT_DATATYPE_PRIORITY),
+						     NFT_DATATYPES(NFT_DATATYPE_PRIORITY),
+						     NFT_SET_FLAG_DYNAMIC | NFT_SET_FLAG_TIMEOUT);
+	struct nft_set_spec slots =
+	    nft_set_spec_of(NFT_DATATYPES(NFT_DATATYPE_PRIORITY), NFT_DATATYPES(NFT_DATATYPE_PRIORITY), 0);
+	struct nft_set_spec numbers = nft_set_spec_of(NFT_DATATYPES(NFT_DATATYPE_PRIORITY),
+						      NFT_DATATYPES(address, NFT_DATATYPE_INET_SERVICE), 0);
+
+	memory.timeout_ms = AFFINITY_DEFAULT_MS;
+	memory.size_max = AFFINITY_MAX;
+	nft_ruleset_add_set(plan->ruleset, SET_AFFINITY, &memory);
+	nft_ruleset_add_set(plan->ruleset, PLAN_SET_AFFINITY_SLOTS, &slots);
+	for (size_t p = 0; p < POLICY_COUNT; p++)
+		nft_ruleset_add_set(plan->ruleset, affinity_sets[p], &numbers);
 }
 
 /* ---- the base: translation ---- */
@@ -347,6 +373,7 @@ void plan_base(const struct plan_config *config, struct nft_ruleset *ruleset)
 	struct plan plan = {.config = config, .ruleset = ruleset};
 
 	base_sets(&plan);
+	base_affinity(&plan);
 	base_translation(&plan);
 	base_masquerade(&plan);
 	base_rejects(&plan);
@@ -355,24 +382,44 @@ void plan_base(const struct plan_config *config, struct nft_ruleset *ruleset)
 
 /* ---- a service: where its endpoints sit ---- */
 
-#define RANGE_TAG_BYTES 8
+/* Base and capacity of the range, and the affinity id where there is one. */
+struct range_tag {
+	uint32_t words[3];
+	size_t len_bytes;
+};
 
-static void range_tag(struct slot_range range, char tag[static RANGE_TAG_BYTES])
+static struct range_tag range_tag(struct slot_range range, uint32_t affinity_id)
 {
-	uint32_t words[2] = {htonl(range.base), htonl(range.capacity)};
+	return (struct range_tag){.words = {htonl(range.base), htonl(range.capacity), htonl(affinity_id)},
+				  .len_bytes = (affinity_id ? 3 : 2) * sizeof(uint32_t)};
+}
 
-	memcpy(tag, words, sizeof(words));
+static bool range_tag_parse(struct str tag, struct range_tag *ret)
+{
+	struct range_tag parsed = {.len_bytes = tag.len};
+
+	if (tag.len != 2 * sizeof(uint32_t) && tag.len != sizeof(parsed.words))
+		return false;
+	memcpy(parsed.words, tag.p, tag.len);
+	*ret = parsed;
+	return true;
 }
 
 int plan_tag_range(struct str tag, struct slot_range *ret)
 {
-	uint32_t words[2];
+	struct range_tag parsed;
 
-	if (tag.len != sizeof(words))
+	if (!range_tag_parse(tag, &parsed))
 		return -EINVAL;
-	memcpy(words, tag.p, sizeof(words));
-	*ret = (struct slot_range){ntohl(words[0]), ntohl(words[1])};
+	*ret = (struct slot_range){ntohl(parsed.words[0]), ntohl(parsed.words[1])};
 	return 0;
+}
+
+uint32_t plan_tag_affinity_id(struct str tag)
+{
+	struct range_tag parsed;
+
+	return range_tag_parse(tag, &parsed) ? ntohl(parsed.words[2]) : 0;
 }
 
 struct str plan_slot_key(const uint32_t *slot)
@@ -409,12 +456,98 @@ const char *plan_chain_name(struct arena *arena, enum policy policy, const char 
 		       port[0] ? "/" : "", port);
 }
 
-static void port_set(struct plan *plan, const struct service_port_state *port, enum policy policy,
-		     const char *chain_name)
+/* One of the set's slots in turn, into register 0. */
+static void choose_slot(struct nft_rules *rules, const struct endpoint_set *set, struct slot_range range)
 {
+	if (set->count == 1)
+		(void)nft_rule_immediate_u32(rules, 0, range.base);
+	else
+		(void)nft_rule_numgen(rules, 0, NFT_NG_INCREMENTAL, (uint32_t)set->count, range.base);
+}
+
+/* ---- a service: which endpoint a client had (row 27) ---- */
+
+struct affinity {
+	const struct service_port_state *port;
+	enum policy policy;
+	uint64_t timeout_ms;
+};
+
+static struct nft_rules *match_protocol(struct plan *plan, const struct service_port_state *port)
+{
+	nft_rule_match_u8(&plan->rules, NFT_FIELD_L4PROTO, NFT_CMP_EQ, protocol_numbers[port->protocol]);
+	return &plan->rules;
+}
+
+/* The number in register 0 is remembered and its endpoint has the connection. A number that is none of the set's: the
+ * packet leaves the rule. `forget` what was first: an update would only give it more time. */
+static void remember_and_go(struct plan *plan, const struct affinity *affinity, bool forget)
+{
+	int family = plan->config->family;
+	struct nft_rules *rules = &plan->rules;
+	unsigned number;
+
+	nft_rule_meta_set(rules, NFT_FIELD_PRIORITY, 0);
+	number = nft_rule_load(rules, 0, nft_field_saddr(family));
+	number = nft_rule_immediate_u32(rules, number, affinity->port->affinity_id);
+	(void)nft_rule_load(rules, number, NFT_FIELD_PRIORITY);
+	if (forget)
+		nft_rule_dynset(rules, NFT_DYNSET_OP_DELETE, SET_AFFINITY, 0, number, 0);
+	nft_rule_dynset(rules, NFT_DYNSET_OP_UPDATE, SET_AFFINITY, 0, number, affinity->timeout_ms);
+	(void)nft_rule_load(rules, 0, NFT_FIELD_PRIORITY);
+	nft_rule_lookup_map(rules, affinity_sets[affinity->policy], 0, 0);
+	nft_rule_dnat(rules, family, 0, family == AF_INET ? 1 : 4);
+}
+
+/* The port's id goes by the priority: nft prints no number in a key that is looked up. */
+static void rule_recall(struct plan *plan, const struct affinity *affinity)
+{
+	struct nft_rules *rules = match_protocol(plan, affinity->port);
+	unsigned id;
+
+	(void)nft_rule_immediate_u32(rules, 0, affinity->port->affinity_id);
+	nft_rule_meta_set(rules, NFT_FIELD_PRIORITY, 0);
+	id = nft_rule_load(rules, 0, nft_field_saddr(plan->config->family));
+	(void)nft_rule_load(rules, id, NFT_FIELD_PRIORITY);
+	nft_rule_lookup_map(rules, SET_AFFINITY, 0, 0);
+	remember_and_go(plan, affinity, false);
+}
+
+static void rule_remember(struct plan *plan, const struct affinity *affinity)
+{
+	const struct service_port_state *port = affinity->port;
+	struct nft_rules *rules = match_protocol(plan, port);
+
+	choose_slot(rules, &port->sets[affinity->policy], port->ranges[affinity->policy]);
+	nft_rule_lookup_map(rules, PLAN_SET_AFFINITY_SLOTS, 0, 0);
+	remember_and_go(plan, affinity, true);
+}
+
+static void affinity_elements(struct plan *plan, const struct affinity *affinity)
+{
+	const struct endpoint_set *set = &affinity->port->sets[affinity->policy];
+
+	for (size_t i = 0; i < set->count; i++) {
+		uint32_t slot = affinity->port->ranges[affinity->policy].base + (uint32_t)i;
+		struct nft_key number = {0}, value = {0};
+
+		nft_key_add_u32(&number, set->endpoints[i].affinity_number);
+		nft_ruleset_add_elem(plan->ruleset, PLAN_SET_AFFINITY_SLOTS, plan_slot_key(&slot),
+				     nft_key_str(&number));
+		nft_ruleset_add_elem(plan->ruleset, affinity_sets[affinity->policy], nft_key_str(&number),
+				     slot_value(&value, &set->endpoints[i].addr));
+	}
+}
+
+/* ---- a service: connections are spread ---- */
+
+static void port_set(struct plan *plan, const struct service_state *state,
+		     const struct service_port_state *port, enum policy policy, const char *chain_name)
+{
+	struct affinity affinity = {port, policy, (uint64_t)state->affinity_timeout_s * 1000};
 	const struct endpoint_set *set = &port->sets[policy];
 	struct slot_range range = port->ranges[policy];
-	char tag[RANGE_TAG_BYTES];
+	struct range_tag tag = range_tag(range, port->affinity_id);
 
 	if (set->count == 0)
 		return;
@@ -425,12 +558,15 @@ static void port_set(struct plan *plan, const struct service_port_state *port, e
 		nft_ruleset_add_elem(plan->ruleset, PLAN_SET_ENDPOINTS, plan_slot_key(&slot),
 				     slot_value(&value, &set->endpoints[i].addr));
 	}
-	range_tag(range, tag);
-	nft_rule_begin(&plan->rules, NULL, (struct str){tag, sizeof(tag)});
-	if (set->count == 1)
-		(void)nft_rule_immediate_u32(&plan->rules, 0, range.base);
-	else
-		(void)nft_rule_numgen(&plan->rules, 0, NFT_NG_INCREMENTAL, (uint32_t)set->count, range.base);
+	nft_rule_begin(&plan->rules, NULL, (struct str){(const char *)tag.words, tag.len_bytes});
+	if (port->affinity_id) {
+		affinity_elements(plan, &affinity);
+		rule_recall(plan, &affinity);
+		(void)rule(plan);
+		rule_remember(plan, &affinity);
+		(void)rule(plan);
+	}
+	choose_slot(&plan->rules, set, range);
 	nft_rule_meta_set(&plan->rules, NFT_FIELD_PRIORITY, 0);
 	nft_rule_verdict(&plan->rules, NFT_RULE_GOTO, dispatch_chains[port->protocol]);
 	chain(plan, chain_name);
@@ -618,7 +754,7 @@ static void service_ports(struct plan *plan, const struct service_state *state)
 		if (plan->ruleset->failed)
 			return;
 		for (unsigned policy = 0; policy < POLICY_COUNT; policy++)
-			port_set(plan, port, (enum policy)policy, chains.policies[policy]);
+			port_set(plan, state, port, (enum policy)policy, chains.policies[policy]);
 		port_hairpins(plan, port);
 		for (; f < state->frontend_count && state->frontends[f].port_index == i; f++) {
 			if (!state->frontends[f].owned)

@@ -15,6 +15,18 @@
  *                           cluster-ips: masquerade if all are to be, or if it comes from no pod (row 29)
  *                           masquerade-ips, masquerade-nodeports: always, or if from the node itself (rows 17, 18)
  *
+ * With session affinity ClientIP (row 27) a svc- or loc- chain begins with two more rules:
+ *     recall      priority = affinity[saddr . port's id]; its time begins anew; dnat to the set's endpoint of that number
+ *     remember    priority = affinity-slots[round robin]; it takes the place of what was remembered; dnat likewise
+ * A packet leaves them where nothing is remembered, where it is none of the set's (any more), and where the memory is
+ * full; then it is spread as without. `affinity` is one map for all services, written by packets alone.
+ *  - An endpoint has a number of its own for as long as it is in either set of its port; numbers are never given twice.
+ *    So memory of what is gone needs no search and no deletion: its number leads nowhere, and it times out. Numbers and
+ *    ids are found again at start (affinity-slots; the tag of the rules).
+ *  - The memory holds numbers, not slots, since slots move when a service shrinks and differ between the two sets; and
+ *    not addresses, since nft 1.0.6 aborts on a rule that puts an address looked up in a map into another.
+ *  - New connections cost two look-ups and an update, with any number of endpoints.
+ *
  * Three chains a service port may have: `svc-` for the cluster policy's endpoints, `loc-` for the local policy's, and
  * `ext-` in front of them for externalTrafficPolicy Local (row 18).
  *
@@ -47,7 +59,8 @@ struct plan_config {
 };
 
 /* Names of sets that others read back. */
-#define PLAN_SET_ENDPOINTS "endpoints"
+#define PLAN_SET_ENDPOINTS      "endpoints"
+#define PLAN_SET_AFFINITY_SLOTS "affinity-slots"
 
 /* Fragments may be added to one ruleset, in any order; failures are remembered by it (nft_ruleset_sort). */
 void plan_base(const struct plan_config *config, struct nft_ruleset *ruleset);
@@ -60,6 +73,7 @@ const char *plan_chain_name(struct arena *arena, enum policy policy, const char 
 
 /* The range a chain was planned with, from the tag of its rules. 0, or -EINVAL: not one of ours. */
 int plan_tag_range(struct str tag, struct slot_range *ret);
+uint32_t plan_tag_affinity_id(struct str tag); /* 0: none */
 /* Key and value of a slot in the endpoint map. */
 struct str plan_slot_key(const uint32_t *slot);
 int plan_slot_value_parse(int family, struct str value, struct endpoint_addr *ret); /* 0, -EINVAL */

@@ -211,9 +211,6 @@ static void log_shortcomings(const struct service *service)
 		log_error("service left out", L_STR("namespace", service->meta.ns),
 			  L_STR("service", service->meta.name), L_STR("origin", service->meta.origin),
 			  L_STR("reason", refusal));
-	if (service->affinity_client_ip)
-		log_warn("sessionAffinity ClientIP is not followed: connections are spread one by one",
-			 L_STR("namespace", service->meta.ns), L_STR("service", service->meta.name));
 }
 
 static void service_changed(struct proxy *proxy, struct service *old, struct service *new)

@@ -323,7 +323,9 @@ int service_state_new(const struct service_request *request, struct service_stat
 	    .name = request->name,
 	    .cluster_ip = cluster_ip_of(request->service, request->family),
 	    .internal_local = request->service->internal_policy == TRAFFIC_POLICY_LOCAL,
-	    .external_local = request->service->external_policy == TRAFFIC_POLICY_LOCAL};
+	    .external_local = request->service->external_policy == TRAFFIC_POLICY_LOCAL,
+	    .affinity_timeout_s =
+		request->service->affinity_client_ip ? request->service->affinity_timeout_s : 0};
 	struct service_state *state = NULL;
 	struct arena arena = {0};
 	int code = 0;

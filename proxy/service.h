@@ -33,6 +33,7 @@ struct service_port_state {
 	bool any; /* some endpoint somewhere (row 25) */
 	struct endpoint_set sets[POLICY_COUNT];
 	struct slot_range ranges[POLICY_COUNT];
+	uint32_t affinity_id; /* set by the family table: the port's in the memory of clients; 0: none */
 };
 
 struct service_state {
@@ -41,6 +42,7 @@ struct service_state {
 	struct ip cluster_ip;
 	bool owns_cluster_ip; /* set by the family table, as frontend.owned */
 	bool internal_local, external_local;
+	uint32_t affinity_timeout_s; /* sessionAffinity ClientIP (row 27); 0: none */
 	struct service_port_state *ports;
 	size_t port_count;
 	struct frontend *frontends;

@@ -16,6 +16,8 @@ struct table {
 	struct slots slots;
 	struct claims claims;
 	struct inforce inforce;
+	uint32_t
+	    affinity_last; /* the id of a port or number of an endpoint given last: none is given twice */
 	bool adopting, base_in_force, wants_all;
 	struct member **update; /* the members of the update under way */
 	size_t update_count, update_size;
@@ -131,6 +133,7 @@ int table_adopt(struct table *table, struct err *err)
 		code = inforce_init(&table->inforce, &dump, &table->slots);
 	if (!code)
 		code = compare_base(table, err);
+	table->affinity_last = inforce_affinity_last(&table->inforce);
 	nft_ruleset_done(&dump);
 	return code;
 }
@@ -260,6 +263,40 @@ static int current_place(struct table *table, const struct service_state *state,
 	return code == -ENOENT ? 0 : code;
 }
 
+static bool same_addr(const struct endpoint_addr *a, const struct endpoint_addr *b)
+{
+	return a->port == b->port && ip_equal(&a->ip, &b->ip);
+}
+
+static uint32_t affinity_number_of(const struct endpoint_set *set, const struct endpoint_addr *addr,
+				   size_t hint)
+{
+	if (hint < set->count && same_addr(&set->endpoints[hint].addr, addr))
+		return set->endpoints[hint].affinity_number;
+	for (size_t i = 0; i < set->count; i++)
+		if (same_addr(&set->endpoints[i].addr, addr))
+			return set->endpoints[i].affinity_number;
+	return 0;
+}
+
+/* An endpoint has one number in both sets, for as long as it is in either. */
+static void number_endpoints(struct table *table, const struct service_port_state *before,
+			     const struct endpoint_set *old, struct service_port_state *port,
+			     enum policy policy)
+{
+	enum policy other = policy == POLICY_CLUSTER ? POLICY_LOCAL : POLICY_CLUSTER;
+	const struct endpoint_set *sources[] = {&port->sets[other], old, before ? &before->sets[other] : old};
+
+	for (size_t i = 0; i < port->sets[policy].count; i++) {
+		struct service_endpoint *endpoint = &port->sets[policy].endpoints[i];
+
+		for (size_t k = 0; k < ARRAY_LEN(sources) && !endpoint->affinity_number; k++)
+			endpoint->affinity_number = affinity_number_of(sources[k], &endpoint->addr, i);
+		if (!endpoint->affinity_number)
+			endpoint->affinity_number = ++table->affinity_last;
+	}
+}
+
 static int place_set(struct table *table, const struct service_state *state,
 		     const struct service_port_state *before, struct service_port_state *port,
 		     enum policy policy)
@@ -280,7 +317,45 @@ static int place_set(struct table *table, const struct service_state *state,
 	}
 	if (!code)
 		port->ranges[policy] = range;
+	if (!code && port->affinity_id)
+		number_endpoints(table, before, &old, port, policy);
 	free(found.endpoints);
+	return code;
+}
+
+/* The id an earlier run gave to the port, from the rules of either of its chains. */
+static int found_affinity_id(const struct table *table, const struct service_state *state, const char *port,
+			     uint32_t *ret)
+{
+	struct arena arena = {0};
+	uint32_t id = 0;
+	int code = 0;
+
+	for (unsigned p = 0; table->adopting && p < POLICY_COUNT && !id && !code; p++) {
+		const char *chain = plan_chain_name(&arena, (enum policy)p, state->ns, state->name, port);
+
+		if (chain)
+			id = inforce_affinity_id(&table->inforce, chain);
+		else
+			code = -ENOMEM;
+	}
+	arena_done(&arena);
+	*ret = id;
+	return code;
+}
+
+static int settle_affinity(struct table *table, const struct service_state *state,
+			   const struct service_port_state *before, struct service_port_state *port)
+{
+	uint32_t id = before ? before->affinity_id : 0;
+	int code = 0;
+
+	if (state->affinity_timeout_s == 0 || port->affinity_id)
+		return 0;
+	if (!id)
+		code = found_affinity_id(table, state, port->name, &id);
+	if (!code)
+		port->affinity_id = id ? id : ++table->affinity_last;
 	return code;
 }
 
@@ -293,6 +368,7 @@ static int place(struct table *table, struct member *member)
 		const struct service_port_state *before =
 		    service_state_port(member->applied[table->index], wanted->ports[i].name);
 
+		code = settle_affinity(table, wanted, before, &wanted->ports[i]);
 		for (unsigned p = 0; p < POLICY_COUNT && !code; p++)
 			code = place_set(table, wanted, before, &wanted->ports[i], (enum policy)p);
 	}

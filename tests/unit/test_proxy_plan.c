@@ -382,6 +382,11 @@ static void tags_and_slots_are_read_back(void **state)
 	assert_int_equal(plan_tag_range(STR_LIT("\0\0\1\0\0\0\0\4"), &range), 0);
 	assert_int_equal(range.base, 256);
 	assert_int_equal(range.capacity, 4);
+	assert_int_equal(plan_tag_affinity_id(STR_LIT("\0\0\1\0\0\0\0\4")), 0);
+	assert_int_equal(plan_tag_range(STR_LIT("\0\0\1\0\0\0\0\4\0\0\0\7"), &range), 0);
+	assert_int_equal(range.base, 256);
+	assert_int_equal(plan_tag_affinity_id(STR_LIT("\0\0\1\0\0\0\0\4\0\0\0\7")), 7);
+	assert_int_equal(plan_tag_affinity_id(STR_LIT("abc")), 0);
 	assert_int_not_equal(plan_tag_range(STR_LIT("abc"), &range), 0);
 	assert_int_not_equal(plan_tag_range((struct str){NULL, 0}, &range), 0);
 	assert_int_equal(plan_slot_value_parse(AF_INET, (struct str){value, 8}, &addr), 0);

@@ -349,6 +349,100 @@ static void a_second_run_adopts_everything_without_a_transaction(void **state)
 	world_free(world);
 }
 
+/* ---- session affinity (row 27) ---- */
+
+static void want_sticky(struct world *world, size_t i, const char *endpoints)
+{
+	want(world, i, endpoints);
+	world->services[i]->affinity_client_ip = true;
+	world->services[i]->affinity_timeout_s = 10800;
+}
+
+/* The number of 10.0.0.LAST in the cluster set (but for one service's, the tests have no endpoint twice); 0: none. */
+static uint32_t number_of(const struct world *world, char last)
+{
+	const struct nft_ruleset *table = &world->model.tables[0];
+	const char address[] = {10, 0, 0, last};
+	uint32_t number = 0;
+
+	for (size_t i = 0; i < table->count; i++) {
+		const struct nft_item *item = &table->items[i];
+
+		if (item->type == NFT_ITEM_ELEM && strcmp(item->name, "affinity-endpoints") == 0 &&
+		    memcmp(item->value.p, address, sizeof(address)) == 0)
+			memcpy(&number, item->key.p, sizeof(number));
+	}
+	return number;
+}
+
+static void an_endpoint_keeps_its_number_and_none_is_given_twice(void **state)
+{
+	struct world *world = world_new();
+	uint32_t two, three, last;
+
+	(void)state;
+	want_sticky(world, 0, "10.0.0.1 10.0.0.2 10.0.0.3");
+	want_sticky(world, 1, "10.0.0.4");
+	update(world, ALL);
+	two = number_of(world, 2);
+	three = number_of(world, 3);
+	last = number_of(world, 4);
+	assert_true(two && three && last && two != three && three != last);
+	want_sticky(world, 0, "10.0.0.2 10.0.0.3"); /* one of them has another slot now */
+	update(world, ALL);
+	assert_int_equal(number_of(world, 1), 0);
+	want_sticky(world, 0, "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.5 10.0.0.6");
+	update(world, ALL);
+	assert_int_equal(number_of(world, 2), two);
+	assert_int_equal(number_of(world, 3), three);
+	assert_true(number_of(world, 1) > last);
+	world_free(world);
+}
+
+static void turned_off_nothing_of_the_affinity_is_left_and_on_again_all_is_new(void **state)
+{
+	struct world *world = world_new();
+	uint32_t before;
+
+	(void)state;
+	want_sticky(world, 0, "10.0.0.1 10.0.0.2");
+	update(world, ALL);
+	before = number_of(world, 2);
+	want(world, 0, "10.0.0.1 10.0.0.2");
+	update(world, ALL);
+	assert_as_fresh(world);
+	want_sticky(world, 0, "10.0.0.1 10.0.0.2");
+	update(world, ALL);
+	assert_true(number_of(world, 1) > before);
+	world_free(world);
+}
+
+static void a_second_run_knows_the_numbers_of_the_first(void **state)
+{
+	struct world *world = world_new();
+	size_t transactions;
+	uint32_t two;
+
+	(void)state;
+	want_sticky(world, 0, "10.0.0.1 10.0.0.2 10.0.0.3");
+	want_sticky(world, 1, "10.0.0.7@node-1 10.0.0.8");
+	world->services[1]->internal_policy = TRAFFIC_POLICY_LOCAL;
+	update(world, ALL);
+	transactions = world->model.transactions;
+	two = number_of(world, 2);
+	stop(world);
+	start_table(world);
+	update(world, ALL);
+	assert_int_equal(world->model.transactions, transactions);
+	stop(world);
+	start_table(world);
+	want_sticky(world, 0, "10.0.0.2 10.0.0.4");
+	update(world, ALL);
+	assert_int_equal(number_of(world, 2), two);
+	assert_true(number_of(world, 4) > two);
+	world_free(world);
+}
+
 static void a_second_run_into_a_changed_world_changes_only_the_difference(void **state)
 {
 	struct world *world = world_new();
@@ -576,6 +670,9 @@ int main(void)
 	    cmocka_unit_test(the_older_of_two_services_wins_whatever_its_name),
 	    cmocka_unit_test(an_address_moves_between_services_within_one_transaction),
 	    cmocka_unit_test(a_second_run_adopts_everything_without_a_transaction),
+	    cmocka_unit_test(an_endpoint_keeps_its_number_and_none_is_given_twice),
+	    cmocka_unit_test(turned_off_nothing_of_the_affinity_is_left_and_on_again_all_is_new),
+	    cmocka_unit_test(a_second_run_knows_the_numbers_of_the_first),
 	    cmocka_unit_test(a_second_run_into_a_changed_world_changes_only_the_difference),
 	    cmocka_unit_test(what_nobody_asked_for_stays_until_the_final_update),
 	    cmocka_unit_test(what_is_not_ours_in_our_table_goes_at_the_end),

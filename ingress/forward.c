@@ -120,7 +120,7 @@ static bool is_trusted_extra(const struct http_field *field)
 
 static bool request_field_passes(const struct http_field *field, const struct forward_request *how)
 {
-	if (field->nominated || http_field_is_hop_by_hop(field) || is_spoof(field))
+	if (http_field_is_hop_by_hop(field) || is_spoof(field))
 		return false;
 	if (field->id == HTTP_NAME_AUTHORIZATION)
 		return !how->drop_authorization;
@@ -248,7 +248,7 @@ static const bool response_names_dropped[HTTP_NAME_COUNT] = {
 
 static bool response_field_passes(const struct http_field *field, bool replaces_hsts)
 {
-	if (field->nominated || http_field_is_hop_by_hop(field) || in_set(response_names_dropped, field))
+	if (http_field_is_hop_by_hop(field) || in_set(response_names_dropped, field))
 		return false;
 	return !(replaces_hsts && field->id == HTTP_NAME_STRICT_TRANSPORT_SECURITY);
 }

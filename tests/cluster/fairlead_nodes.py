@@ -95,6 +95,37 @@ def _apply(cluster, text):
         cluster.apply(text)
 
 
+# ---- objects, in the namespace default ----
+
+SERVICES, SECRETS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/default/secrets"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+INGRESSES = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
+
+
+def create_service(cluster, name, selector=True):
+    """A Service with port 8080; returns its cluster IP."""
+    spec = {"ports": [{"name": "http", "port": 8080}], **({"selector": {"app": name}} if selector else {})}
+    return cluster.api("POST", SERVICES, {"metadata": {"name": name}, "spec": spec})["spec"]["clusterIP"]
+
+
+def slice_of(name, *addresses):
+    return {"metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [address]} for address in addresses]}
+
+
+def rule(host, *paths):
+    """A rule of an Ingress; paths are (path, service) pairs, each service's port being 8080."""
+    return {"host": host, "http": {"paths": [
+        {"path": path, "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"number": 8080}}}}
+        for path, service in paths]}}
+
+
+def ingress(name, *rules, **spec):
+    return {"metadata": {"name": name}, "spec": {"ingressClassName": "fairlead", "rules": list(rules), **spec}}
+
+
 # ---- clocks ----
 
 NETLINK_NETFILTER, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 12, 270, 1, 7

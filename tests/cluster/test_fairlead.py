@@ -9,16 +9,13 @@ import time
 
 import pytest
 
-from fairlead_nodes import NODE_NAME, ClusterSite, RuleClock, apply_first_manifests, latency_text
+from fairlead_nodes import (INGRESSES, NODE_NAME, SECRETS, SERVICES, SLICES, ClusterSite, RuleClock, apply_first_manifests,
+                            create_service, ingress, latency_text, rule, slice_of)
 from first_manifests import (ALPACA, BANDICOOT, BE_DEFAULT, MANIFESTS, PASSWORD, USER, FirstManifests, Site, assert_evenly,
                              assert_served_by, credentials, make_certificate, make_secrets, manifest_objects, password_secret, pods,
                              subject_of, tls_secret)
 from netlab import REFUSED, Fairlead, HttpConnection, Lab, Loop, TcpConnection, http_get, require, tcp_ask, wait_for
 
-SERVICES, PODS = "/api/v1/namespaces/default/services", "/api/v1/namespaces/default/pods"
-SECRETS = "/api/v1/namespaces/default/secrets"
-SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-INGRESSES = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
 LATENCY_EDITS = 60
 LONG = os.environ.get("FAIRLEAD_LONG") == "1"
 
@@ -82,29 +79,6 @@ def mount(directory, files):
 
 
 # ---- changes ----
-
-def create_service(cluster, name, selector=True):
-    """A Service with port 8080; returns its cluster IP."""
-    spec = {"ports": [{"name": "http", "port": 8080}], **({"selector": {"app": name}} if selector else {})}
-    return cluster.api("POST", SERVICES, {"metadata": {"name": name}, "spec": spec})["spec"]["clusterIP"]
-
-
-def slice_of(name, *addresses):
-    return {"metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}}, "addressType": "IPv4",
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-            "endpoints": [{"addresses": [address]} for address in addresses]}
-
-
-def rule(host, *paths):
-    """A rule of an Ingress; paths are (path, service) pairs, each service's port being 8080."""
-    return {"host": host, "http": {"paths": [
-        {"path": path, "pathType": "Prefix", "backend": {"service": {"name": service, "port": {"number": 8080}}}}
-        for path, service in paths]}}
-
-
-def ingress(name, *rules, **spec):
-    return {"metadata": {"name": name}, "spec": {"ingressClassName": "fairlead", "rules": list(rules), **spec}}
-
 
 def settles_on(site, address, addresses):
     """Waits until the endpoints at `addresses` take turns on port 8080 of `address`, and no other answers."""

@@ -126,7 +126,7 @@ class Run:
             else:
                 rest += objects
         write_whole(folder / "rest.json", rest)
-        self.generations = Generations()
+        self.generations = None  # opened when ready: whoever listens makes the kernel write down each element it adds
         self.started = time.monotonic()
         self.process = subprocess.Popen([fairlead, "proxy", f"--manifests={folder}", "--hostname-override=node-1",
                                          "--cluster-cidr=10.128.0.0/9", "--healthz-bind-address=127.0.0.1:10256",
@@ -139,7 +139,9 @@ class Run:
                 raise RuntimeError(f"fairlead ended with {self.process.returncode}")
             try:
                 if http_get(10256, "/readyz")[0] == 200:
-                    return time.monotonic() - self.started
+                    seconds = time.monotonic() - self.started
+                    self.generations = Generations()
+                    return seconds
             except OSError:
                 pass
             time.sleep(0.01)

@@ -2,6 +2,7 @@
 #include "main/flags.h"
 
 #include <errno.h>
+#include <net/if.h>
 
 #include "base/cleanup.h"
 
@@ -216,11 +217,23 @@ const struct option_group flags_ingress[] = {SOURCE_GROUP, INGRESS_GROUP, GENERA
 const struct option_group flags_run[] = {SOURCE_GROUP, PROXY_GROUP, INGRESS_GROUP, GENERAL_GROUP, {0}};
 const struct option_group flags_check[] = {{"Check", check_options, ARRAY_LEN(check_options)}, {0}};
 
+static bool interface_refused(const char *flag, const char *name, struct err *err)
+{
+	if (name && name[0] && strlen(name) < IFNAMSIZ)
+		return false;
+	(void)err_set(err, -EINVAL, "%s: expected an interface's name of 1 to %d characters", flag,
+		      IFNAMSIZ - 1);
+	return true;
+}
+
 int flags_validate(const struct flags *flags, struct err *err)
 {
-	if (flags->detect_local_mode != DETECT_CLUSTER_CIDR)
-		return err_set(err, -EINVAL, "--detect-local-mode: %s is not there yet, only ClusterCIDR",
-			       detect_local_modes[flags->detect_local_mode]);
+	if (flags->detect_local_mode == DETECT_BRIDGE &&
+	    interface_refused("--pod-bridge-interface", flags->pod_bridge_interface, err))
+		return -EINVAL;
+	if (flags->detect_local_mode == DETECT_INTERFACE_PREFIX &&
+	    interface_refused("--pod-interface-name-prefix", flags->pod_interface_prefix, err))
+		return -EINVAL;
 	if (flags->oom_score_adj < -1000 || flags->oom_score_adj > 1000)
 		return err_set(err, -EINVAL, "--oom-score-adj: expected a number from -1000 to 1000, got %d",
 			       flags->oom_score_adj);

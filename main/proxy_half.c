@@ -46,6 +46,26 @@ static int nodeport_addresses(const struct option_strings *words, struct arena *
 	return 0;
 }
 
+static void pods_by_mode(const struct flags *flags, struct proxy_config *config)
+{
+	switch ((enum detect_local)flags->detect_local_mode) {
+	case DETECT_CLUSTER_CIDR:
+		config->cluster_cidrs = flags->cluster_cidrs.items;
+		config->cluster_cidr_count = flags->cluster_cidrs.count;
+		break;
+	case DETECT_NODE_CIDR:
+		config->pods_by_node = true;
+		break;
+	case DETECT_BRIDGE:
+		config->pod_interface = flags->pod_bridge_interface;
+		break;
+	case DETECT_INTERFACE_PREFIX:
+		config->pod_interface = flags->pod_interface_prefix;
+		config->pod_interface_is_prefix = true;
+		break;
+	}
+}
+
 /* ---- Events (rows 38, 42) ---- */
 
 static void record_start(const struct proxy_half *half)
@@ -168,13 +188,14 @@ static int start_proxy(struct proxy_half *half, struct err *err)
 	cleanup(arena_done) struct arena arena = {0};
 	struct proxy_config config = {
 	    .node_name = half->config.node_name,
-	    .cluster_cidrs = flags->cluster_cidrs.items,
-	    .cluster_cidr_count = flags->cluster_cidrs.count,
 	    .masquerade_all = flags->masquerade_all,
 	    .loopback_endpoints = flags->manifests.count > 0,
 	    .min_sync_period_s = flags->min_sync_period_s,
 	};
-	int code = nodeport_addresses(&flags->nodeport_addresses, &arena, &config, err);
+	int code;
+
+	pods_by_mode(flags, &config);
+	code = nodeport_addresses(&flags->nodeport_addresses, &arena, &config, err);
 
 	if (code < 0)
 		return code;

@@ -140,6 +140,25 @@ static void match_nodeport_address(const struct plan_config *config, struct nft_
 				    true);
 }
 
+/* ---- who is a pod (row 31) ---- */
+
+static size_t pod_match_count(const struct plan_config *config)
+{
+	return config->pod_interface ? 1 : config->cluster_cidr_count;
+}
+
+/* One rule for each index below pod_match_count. Forwarded packets still know the interface they came in by in
+ * postrouting (kernels from 5.7 on); what the node itself sends came in by none. */
+static void match_pod(const struct plan_config *config, struct nft_rules *rules, enum nft_field saddr,
+		      size_t index)
+{
+	if (config->pod_interface)
+		nft_rule_match_ifname(rules, NFT_FIELD_IIFNAME, config->pod_interface,
+				      config->pod_interface_is_prefix, false);
+	else
+		nft_rule_match_cidr(rules, saddr, &config->cluster_cidrs[index], false);
+}
+
 /* ---- the base: sets ---- */
 
 static enum nft_datatype address_type(const struct plan_config *config)
@@ -253,12 +272,11 @@ static void base_masquerade_cluster_ips(struct plan *plan)
 {
 	const struct plan_config *config = plan->config;
 
-	for (size_t i = 0; i < config->cluster_cidr_count && !config->masquerade_all; i++) {
-		nft_rule_match_cidr(rule(plan), nft_field_ct_original_saddr(config->family),
-				    &config->cluster_cidrs[i], false);
+	for (size_t i = 0; i < pod_match_count(config) && !config->masquerade_all; i++) {
+		match_pod(config, rule(plan), nft_field_ct_original_saddr(config->family), i);
 		nft_rule_verdict(&plan->rules, NFT_RULE_RETURN, NULL);
 	}
-	if (config->masquerade_all || config->cluster_cidr_count > 0)
+	if (config->masquerade_all || pod_match_count(config) > 0)
 		rule_masquerade(rule(plan));
 	chain(plan, CHAIN_MASQUERADE_CLUSTER);
 }
@@ -691,9 +709,8 @@ static void external_chain(struct plan *plan, const struct service_port_state *p
 {
 	const struct plan_config *config = plan->config;
 
-	for (size_t i = 0; i < config->cluster_cidr_count; i++) {
-		nft_rule_match_cidr(rule(plan), nft_field_saddr(config->family), &config->cluster_cidrs[i],
-				    false);
+	for (size_t i = 0; i < pod_match_count(config); i++) {
+		match_pod(config, rule(plan), nft_field_saddr(config->family), i);
 		nft_rule_verdict(&plan->rules, NFT_RULE_GOTO, chains->policies[POLICY_CLUSTER]);
 	}
 	nft_rule_match_u32(rule(plan), NFT_FIELD_FIB_SADDR_TYPE, NFT_CMP_EQ, RTN_LOCAL_ADDRESS);

@@ -49,8 +49,10 @@
 struct plan_config {
 	int family; /* the lists below hold this family only */
 	bool masquerade_all;
-	const struct cidr *cluster_cidrs; /* pods' addresses; none: nobody is known to be a pod (row 29) */
+	const struct cidr *cluster_cidrs; /* pods' addresses (rows 29, 31) */
 	size_t cluster_cidr_count;
+	const char *pod_interface; /* or what pods come in by; NULL. Neither: nobody is known to be a pod */
+	bool pod_interface_is_prefix;
 	const struct cidr *nodeport_cidrs; /* none: all local addresses but loopback (row 32) */
 	size_t nodeport_cidr_count;
 	const struct cidr *service_cidrs; /* addresses in them that no service has: drop (row 22) */

@@ -18,9 +18,14 @@
 struct proxy;
 
 struct proxy_config {
-	const char *node_name;            /* --hostname-override, else the host's name */
-	const struct cidr *cluster_cidrs; /* --cluster-cidr, for detect-local by cluster CIDR */
+	const char *node_name; /* --hostname-override, else the host's name */
+	/* Who is a pod (row 31): by the addresses of the cluster's pods, or of this node's, or by the interface a
+	 * connection comes in by. Nothing given: nobody is known to be one. */
+	const struct cidr *cluster_cidrs;
 	size_t cluster_cidr_count;
+	bool pods_by_node;         /* Node.spec.podCIDRs; no cluster_cidrs then */
+	const char *pod_interface; /* NULL: none */
+	bool pod_interface_is_prefix;
 	const struct cidr *nodeport_cidrs; /* --nodeport-addresses */
 	size_t nodeport_cidr_count;
 	bool nodeport_primary; /* the word "primary" */

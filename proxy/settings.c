@@ -22,6 +22,10 @@ int settings_copy(struct arena *arena, const struct proxy_config *config, struct
 	copy.node_name = arena_dup(arena, str_of(config->node_name));
 	copy.cluster_cidrs = copy_cidrs(arena, config->cluster_cidrs, config->cluster_cidr_count);
 	copy.nodeport_cidrs = copy_cidrs(arena, config->nodeport_cidrs, config->nodeport_cidr_count);
+	if (config->pod_interface)
+		copy.pod_interface = arena_dup(arena, str_of(config->pod_interface));
+	if (config->pod_interface && !copy.pod_interface)
+		return -ENOMEM;
 	if (!copy.node_name || !copy.cluster_cidrs || !copy.nodeport_cidrs)
 		return -ENOMEM;
 	*ret = copy;
@@ -55,6 +59,25 @@ static size_t pick(struct cidr *list, size_t count, const struct cidr *from, siz
 		if (from[i].ip.family == family)
 			list[count++] = from[i];
 	return count;
+}
+
+static int plan_pods(struct arena *arena, const struct proxy_config *config, const struct node_object *node,
+		     struct plan_config *plan)
+{
+	const struct cidr *from = config->cluster_cidrs;
+	size_t count = config->cluster_cidr_count;
+	struct cidr *cidrs;
+
+	if (config->pods_by_node) {
+		from = node ? node->pod_cidrs : NULL;
+		count = node ? node->pod_cidr_count : 0;
+	}
+	cidrs = arena_array(arena, count, sizeof(*cidrs));
+	if (!cidrs)
+		return -ENOMEM;
+	plan->cluster_cidrs = cidrs;
+	plan->cluster_cidr_count = pick(cidrs, 0, from, count, plan->family);
+	return 0;
 }
 
 static int plan_nodeports(struct arena *arena, const struct proxy_config *config, struct plan_config *plan)
@@ -109,15 +132,13 @@ int settings_plan(struct arena *arena, const struct proxy_config *config, const 
 {
 	struct plan_config plan = {.family = family,
 				   .masquerade_all = config->masquerade_all,
+				   .pod_interface = config->pod_interface,
+				   .pod_interface_is_prefix = config->pod_interface_is_prefix,
 				   .node_ip = node_ip(config, node, family)};
-	struct cidr *cluster = arena_array(arena, config->cluster_cidr_count, sizeof(*cluster));
-	int code;
+	int code = plan_pods(arena, config, node, &plan);
 
-	if (!cluster)
-		return -ENOMEM;
-	plan.cluster_cidrs = cluster;
-	plan.cluster_cidr_count = pick(cluster, 0, config->cluster_cidrs, config->cluster_cidr_count, family);
-	code = plan_nodeports(arena, config, &plan);
+	if (!code)
+		code = plan_nodeports(arena, config, &plan);
 	if (!code)
 		code = plan_service_cidrs(arena, store, &plan);
 	if (!code)
@@ -130,9 +151,16 @@ static bool same_cidrs(const struct cidr *a, size_t a_count, const struct cidr *
 	return a_count == b_count && (a_count == 0 || memcmp(a, b, a_count * sizeof(*a)) == 0);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 bool settings_equal(const struct plan_config *a, const struct plan_config *b)
 {
 	return a->family == b->family && a->masquerade_all == b->masquerade_all &&
+	       same_text(a->pod_interface, b->pod_interface) &&
+	       a->pod_interface_is_prefix == b->pod_interface_is_prefix &&
 	       ip_equal(&a->node_ip, &b->node_ip) &&
 	       same_cidrs(a->cluster_cidrs, a->cluster_cidr_count, b->cluster_cidrs, b->cluster_cidr_count) &&
 	       same_cidrs(a->nodeport_cidrs, a->nodeport_cidr_count, b->nodeport_cidrs,

@@ -320,6 +320,8 @@ static void settings_show_in_the_number_of_base_rules(void **state)
 	    {{.family = AF_INET6}, 0, 2, 8, 2, 2},
 	    {{.family = AF_INET, .masquerade_all = true}, 1, 2, 8, 2, 2},
 	    {{.family = AF_INET, .cluster_cidrs = cidrs, .cluster_cidr_count = 2}, 3, 2, 8, 2, 2},
+	    {{.family = AF_INET, .pod_interface = "cni0"}, 2, 2, 8, 2, 2},
+	    {{.family = AF_INET6, .masquerade_all = true, .pod_interface = "cni0"}, 1, 2, 8, 2, 2},
 	    {{.family = AF_INET, .masquerade_all = true, .cluster_cidrs = cidrs, .cluster_cidr_count = 2},
 	     1,
 	     2,

@@ -106,6 +106,46 @@ static void cluster_cidrs_are_split_by_family(void **state)
 	store_free(store);
 }
 
+/* Row 31: by the Node's own prefixes, whatever else is given; before they are known by none. */
+static void pods_of_the_node_are_those_of_its_pod_cidrs(void **state)
+{
+	struct cidr cidrs[] = {cidr("10.0.0.0/8")}, own[] = {cidr("10.1.0.0/24"), cidr("fd01::/64")};
+	struct proxy_config config = {.pods_by_node = true, .cluster_cidrs = cidrs, .cluster_cidr_count = 1};
+	struct node_object node = {.pod_cidrs = own, .pod_cidr_count = 2};
+	struct store *store = store_new();
+	struct arena arena = {0};
+	struct plan_config four, six, unknown;
+
+	(void)state;
+	assert_int_equal(settings_plan(&arena, &config, NULL, store, AF_INET, &unknown), 0);
+	assert_cidrs(unknown.cluster_cidrs, unknown.cluster_cidr_count, "");
+	assert_int_equal(settings_plan(&arena, &config, &node, store, AF_INET, &four), 0);
+	assert_cidrs(four.cluster_cidrs, four.cluster_cidr_count, "10.1.0.0/24");
+	assert_false(settings_equal(&four, &unknown));
+	assert_int_equal(settings_plan(&arena, &config, &node, store, AF_INET6, &six), 0);
+	assert_cidrs(six.cluster_cidrs, six.cluster_cidr_count, "fd01::/64");
+	arena_done(&arena);
+	store_free(store);
+}
+
+static void the_pods_interface_is_copied_and_makes_a_difference(void **state)
+{
+	char name[] = "cni0";
+	struct proxy_config config = {.node_name = "node-1", .pod_interface = name}, copy;
+	struct arena arena = {0};
+	struct plan_config a = {.pod_interface = "cni0"}, b = {.pod_interface = "cni1"}, none = {0};
+
+	(void)state;
+	assert_int_equal(settings_copy(&arena, &config, &copy), 0);
+	name[0] = 'x';
+	assert_string_equal(copy.pod_interface, "cni0");
+	assert_false(settings_equal(&a, &b));
+	assert_false(settings_equal(&a, &none));
+	b = (struct plan_config){.pod_interface = "cni0", .pod_interface_is_prefix = true};
+	assert_false(settings_equal(&a, &b));
+	arena_done(&arena);
+}
+
 static void put_service_cidr(struct store *store, const char *name, const char *text)
 {
 	struct service_cidr *object = calloc(1, sizeof(*object));
@@ -171,6 +211,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(node_ports_answer_where_flags_and_node_say),
 	    cmocka_unit_test(cluster_cidrs_are_split_by_family),
+	    cmocka_unit_test(pods_of_the_node_are_those_of_its_pod_cidrs),
+	    cmocka_unit_test(the_pods_interface_is_copied_and_makes_a_difference),
 	    cmocka_unit_test(service_cidrs_are_in_one_order_and_make_a_difference),
 	    cmocka_unit_test(a_copy_of_the_configuration_outlives_its_source),
 	    cmocka_unit_test(the_zone_is_the_nodes_label),

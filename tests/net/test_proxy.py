@@ -1,5 +1,7 @@
 """What the service proxy does to real packets: the rows of the service-proxy contract that traffic can show, in both
 families."""
+import json
+
 import netlab
 import proxylab
 import pytest
@@ -274,6 +276,27 @@ def test_row_22_an_unused_address_of_a_service_cidr_is_dropped(lab, family):
     assert "drop" in lab.node.run(f"nft list chain {'ip' if family is V4 else 'ip6'} fairlead forward-check")
     assert ask(lab.pods[0], family.cluster_ip(99), timeout_s=0.5).verdict == TIMEOUT
     assert ask(lab.pods[0], family.cluster_ip(1))
+
+
+def test_row_22_service_cidrs_that_come_change_and_go_are_in_force_at_once(lab, family):
+    """kube-proxy would have them at its next full sync: after an hour."""
+    lab.apply("web", *web(family, family.pods))
+    chain = f"nft list chain {'ip' if family is V4 else 'ip6'} fairlead forward-check"
+    for cidrs in (["10.96.0.0/16", "fd00:96::/108"], ["10.96.0.0/24", "fd00:96::/112"], None):
+        path = lab.manifests / "cidr.yaml"
+        if cidrs:
+            path.with_suffix(".part").write_text(json.dumps({
+                "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+                "spec": {"cidrs": cidrs}}))
+            path.with_suffix(".part").rename(path)
+        else:
+            path.unlink()
+        wanted = [f"daddr {cidr} drop" for cidr in cidrs or () if (":" in cidr) == (family is V6)]
+        def in_force():
+            drops = [line for line in lab.node.run(chain).splitlines() if "drop" in line]
+            return len(drops) == len(wanted) and all(rule in line for rule, line in zip(wanted, drops))
+        netlab.wait_for("the ServiceCIDR is in force", in_force)
+        assert ask(lab.client, family.cluster_ip(1))
 
 
 def test_row_23_addresses_that_are_no_services_are_left_alone(lab, family):

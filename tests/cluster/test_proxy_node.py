@@ -95,3 +95,18 @@ def test_row_55_nothing_is_asked_that_kube_proxy_may_not_have(site):
     refused = [each["requestURI"] for each in site.cluster.requests("system:kube-proxy")
                if each.get("responseStatus", {}).get("code") in (401, 403)]
     assert refused == []
+
+
+def test_row_22_service_cidrs_of_the_api_are_in_force_at_once(site):
+    """That of the API server itself, and one that an administrator adds and removes."""
+    def drops():
+        rules = site.node.run("nft list chain ip fairlead forward-check").splitlines()
+        return {rule.split()[2] for rule in rules if rule.split()[-1:] == ["drop"]}
+    path = "/apis/networking.k8s.io/v1/servicecidrs"
+    own = {cidr for each in site.cluster.api("GET", path)["items"] for cidr in each["spec"]["cidrs"] if ":" not in cidr}
+    assert own
+    wait_for("the cluster's own", lambda: drops() == own)
+    site.cluster.api("POST", path, {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.123.0.0/24"]}})
+    wait_for("the new one", lambda: drops() == own | {"10.123.0.0/24"})
+    site.cluster.api("DELETE", f"{path}/more")
+    wait_for("it is gone", lambda: drops() == own)

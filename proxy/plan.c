@@ -517,7 +517,8 @@ static void remember_and_go(struct plan *plan, const struct affinity *affinity, 
 	nft_rule_dnat(rules, family, 0, family == AF_INET ? 1 : 4);
 }
 
-/* The port's id goes by the priority: nft prints no number in a key that is looked up. */
+/* The port's id goes by the priority, as does the slot below: nft cannot read back what it prints of keys that are
+ * numbers. */
 static void rule_recall(struct plan *plan, const struct affinity *affinity)
 {
 	struct nft_rules *rules = match_protocol(plan, affinity->port);
@@ -537,6 +538,8 @@ static void rule_remember(struct plan *plan, const struct affinity *affinity)
 	struct nft_rules *rules = match_protocol(plan, port);
 
 	choose_slot(rules, &port->sets[affinity->policy], port->ranges[affinity->policy]);
+	nft_rule_meta_set(rules, NFT_FIELD_PRIORITY, 0);
+	(void)nft_rule_load(rules, 0, NFT_FIELD_PRIORITY);
 	nft_rule_lookup_map(rules, PLAN_SET_AFFINITY_SLOTS, 0, 0);
 	remember_and_go(plan, affinity, true);
 }

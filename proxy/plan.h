@@ -25,6 +25,8 @@
  *    ids are found again at start (affinity-slots; the tag of the rules).
  *  - The memory holds numbers, not slots, since slots move when a service shrinks and differ between the two sets; and
  *    not addresses, since nft 1.0.6 aborts on a rule that puts an address looked up in a map into another.
+ *  - Keys that are looked up hold the priority, not numbers: what nft prints of these it cannot read back. In IPv6 it can
+ *    print but not read back either rule (1.0.6 aborts): a map's update by an address and another field.
  *  - New connections cost two look-ups and an update, with any number of endpoints.
  *
  * Three chains a service port may have: `svc-` for the cluster policy's endpoints, `loc-` for the local policy's, and

@@ -190,3 +190,23 @@ def test_row_27_a_hundred_endpoints_make_no_difference(lab, family):
     finally:
         for address in addresses[1:]:
             lab.pods[0].run(f"ip addr del {address}/{length} dev node")
+
+
+def test_row_27_what_packets_write_is_no_change_by_others(lab, family):
+    lab.apply("web", *sticky(family, family.pods, timeout_s=1))
+    before = lab.transactions()
+    where(lab, family)
+    netlab.wait_for("all are forgotten", lambda: memory(lab, family) == 0)
+    assert lab.transactions() == before
+    assert lab.fairlead.metrics()["fairlead_proxy_repairs_total"] == 0
+
+
+def test_row_27_what_nft_list_prints_can_be_read_back_memory_and_all(lab):
+    """IPv4: nft 1.0.6 aborts when it reads any update of a map by an IPv6 address and something else."""
+    lab.apply("web", *sticky(V4, V4.pods))
+    first = where(lab, V4)
+    printed = lab.node.run("nft list table ip fairlead")
+    lab.fairlead.kill()
+    lab.node.run("nft flush ruleset")
+    lab.node.run("nft -f -", input=printed)
+    assert where(lab, V4) == first

@@ -80,14 +80,14 @@ def test_row_39_a_tainted_node_turns_load_balancers_away_and_goes_on(site):
 def test_row_43_other_node_addresses_end_the_program(site):
     site.cluster.api("PATCH", f"{NODE}/status",
                      {"status": {"addresses": [{"type": "InternalIP", "address": OTHER_ADDRESS}]}}, MERGE)
-    assert site.fairlead_proxy.process.wait(20) == 1
+    assert site.fairlead_proxy.wait_ended() == 1
     assert "the node's addresses have changed" in site.fairlead_proxy.log
     assert "table ip fairlead" in site.node.run("nft list tables")
 
 
 def test_row_43_a_deleted_node_ends_the_program(site):
     site.cluster.api("DELETE", NODE)
-    assert site.fairlead_proxy.process.wait(20) == 1
+    assert site.fairlead_proxy.wait_ended() == 1
     assert "the Node object is gone" in site.fairlead_proxy.log
 
 

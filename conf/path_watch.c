@@ -184,15 +184,18 @@ static bool is_interesting(const struct path_watch *watch, const struct inotify_
 	return false;
 }
 
-enum news { NEWS_NONE, NEWS_UNDER_WAY, NEWS_WHOLE };
+enum news { NEWS_NONE, NEWS_BEING_WRITTEN, NEWS_UNDER_WAY, NEWS_WHOLE };
 
-/* A file closed by its writer or renamed into place is whole; after other events more is to be expected. */
+/* A file closed by its writer or renamed into place is whole. One that is written will be closed. After other events
+ * more is to be expected. */
 static enum news news_of(const struct inotify_event *event)
 {
-	return event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO) ? NEWS_WHOLE : NEWS_UNDER_WAY;
+	if (event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO))
+		return NEWS_WHOLE;
+	return event->mask & IN_MODIFY ? NEWS_BEING_WRITTEN : NEWS_UNDER_WAY;
 }
 
-/* Reads what there is; what the last event that matters says. */
+/* Reads what there is; what the last event that matters says. A write matters if there is nothing else. */
 static enum news read_events(struct path_watch *watch)
 {
 	_Alignas(struct inotify_event) char buffer[16 * 1024];
@@ -203,22 +206,32 @@ static enum news read_events(struct path_watch *watch)
 		const char *at = buffer;
 		while (at < buffer + len) {
 			const struct inotify_event *event = (const void *)at;
-			if (is_interesting(watch, event))
-				news = news_of(event);
+			enum news told = is_interesting(watch, event) ? news_of(event) : NEWS_NONE;
+			if (told > NEWS_BEING_WRITTEN || news == NEWS_NONE)
+				news = told;
 			at += sizeof(*event) + event->len;
 		}
 	}
 	return news;
 }
 
+static void tell_in(struct path_watch *watch, double delay_s)
+{
+	ev_timer_stop(watch->loop, &watch->settle);
+	ev_timer_set(&watch->settle, delay_s, 0.);
+	ev_timer_start(watch->loop, &watch->settle);
+}
+
 static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 {
 	struct path_watch *watch = io->data;
 	ev_tstamp now = ev_now(loop), delay = PATH_WATCH_SETTLE_S, left;
+	enum news news = read_events(watch);
 
 	(void)events;
-	enum news news = read_events(watch);
-	if (news == NEWS_NONE)
+	if (news == NEWS_BEING_WRITTEN && watch->first_event_at == 0)
+		tell_in(watch, PATH_WATCH_WRITING_S);
+	if (news <= NEWS_BEING_WRITTEN)
 		return;
 	if (watch->first_event_at == 0)
 		watch->first_event_at = now;
@@ -227,9 +240,7 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 	left = watch->first_event_at + PATH_WATCH_SETTLE_MAX_S - now;
 	if (delay > left)
 		delay = left > 0 ? left : 0;
-	ev_timer_stop(loop, &watch->settle);
-	ev_timer_set(&watch->settle, delay, 0.);
-	ev_timer_start(loop, &watch->settle);
+	tell_in(watch, delay);
 }
 
 static void on_settled(struct ev_loop *loop, ev_timer *timer, int events)

@@ -6,7 +6,8 @@
  *
  * Invariants
  *  1. fn is called at once when a file is whole (closed by its writer, or renamed into place); after other events
- *     PATH_WATCH_SETTLE_S after the last, at most PATH_WATCH_SETTLE_MAX_S after the first.
+ *     PATH_WATCH_SETTLE_S after the last, at most PATH_WATCH_SETTLE_MAX_S after the first. Writing alone is waited for:
+ *     until PATH_WATCH_WRITING_S after the last write, should the writer not close the file.
  *  2. What happens after path_watch_renew began is told of: renew first, look then.
  *  3. fn is never called inside a call of this module, and may free the watch. */
 #ifndef CONF_PATH_WATCH_H
@@ -18,6 +19,7 @@
 
 #define PATH_WATCH_SETTLE_S     0.020
 #define PATH_WATCH_SETTLE_MAX_S 0.200
+#define PATH_WATCH_WRITING_S    5.0
 #define PATH_WATCH_POLL_S       1.0
 
 struct path_watch;

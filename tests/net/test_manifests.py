@@ -198,7 +198,9 @@ def test_a_file_half_written_keeps_what_was_in_force_until_it_is_whole(files):
     text = "---\n".join((SERVICE, INGRESS, endpoints(23)))
     with files.served():
         with open(files.path, "w") as file:
-            for cut in (20, text.index("port:"), text.index("paths:") + 12, text.index("subsets") + 4):
+            # Nothing yet; within documents; after a whole one; where the text is good YAML and says something else.
+            for cut in (0, 20, text.index("paths:") + 12, text.index("subsets") + 4,
+                        text.index("addresses:") + len("addresses:"), text.rindex("172.17.0.23") + len("172.17.0.2")):
                 file.write(text[file.tell():cut])
                 file.flush()
                 files.stays_on(21, 22)

@@ -167,6 +167,37 @@ static void changes_in_every_manner_are_followed(void **state)
 	assert_becomes(fixture, "b", "");
 }
 
+static void run_for(struct fixture *fixture, double seconds)
+{
+	ev_timer timer;
+
+	ev_timer_init(&timer, on_timeout, seconds, 0.);
+	ev_timer_start(fixture->loop, &timer);
+	ev_run(fixture->loop, 0);
+	ev_timer_stop(fixture->loop, &timer);
+}
+
+static void a_file_that_is_written_slowly_loses_nothing_and_counts_when_closed(void **state)
+{
+	struct fixture *fixture = *state;
+	FILE *file;
+
+	temp_write(&fixture->dir, "a.yaml", CONFIG("a", "x1") CONFIG("b", "x1"));
+	follow(fixture, "");
+	assert_non_null(file = fopen(temp_path(&fixture->dir, "a.yaml"), "w"));
+	run_for(fixture, 0.6); /* longer than an empty or a half-written file is waited for otherwise */
+	assert_int_equal(fputs(CONFIG("a", "x2"), file) < 0, 0);
+	assert_int_equal(fflush(file), 0);
+	run_for(fixture, 0.6);
+	assert_string_equal(value_of(fixture, "a"), "x1");
+	assert_string_equal(value_of(fixture, "b"), "x1");
+	assert_int_equal(fputs(CONFIG("b", "x2"), file) < 0, 0);
+	assert_int_equal(fclose(file), 0);
+	assert_becomes(fixture, "b", "x2");
+	assert_string_equal(value_of(fixture, "a"), "x2");
+	assert_int_equal(fixture->changes, 4);
+}
+
 static void one_changed_object_of_many_is_announced_alone(void **state)
 {
 	struct fixture *fixture = *state;
@@ -349,6 +380,7 @@ int main(void)
 	    TEST(everything_is_read_and_synced_before_new_returns),
 	    TEST(a_path_missing_at_the_start_is_an_error),
 	    TEST(changes_in_every_manner_are_followed),
+	    TEST(a_file_that_is_written_slowly_loses_nothing_and_counts_when_closed),
 	    TEST(one_changed_object_of_many_is_announced_alone),
 	    TEST(a_file_given_alone_is_followed_through_its_directory),
 	    TEST(a_config_map_mount_is_followed),

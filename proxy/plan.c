@@ -16,7 +16,7 @@ enum { HOOK_PREROUTING, HOOK_INPUT, HOOK_FORWARD, HOOK_OUTPUT, HOOK_POSTROUTING 
 enum { PRIORITY_DSTNAT = -100, PRIORITY_FILTER = 0, PRIORITY_SRCNAT = 100 };
 #define NO_HOOK (-1)
 
-#define AFFINITY_DEFAULT_MS (10800u * 1000u)
+#define AFFINITY_DEFAULT_MS (10800ull * 1000u)
 #define AFFINITY_MAX        (1u << 18) /* clients remembered: others cannot fill the kernel's memory */
 
 #define RTN_LOCAL_ADDRESS 2u /* RTN_LOCAL of linux/rtnetlink.h */

@@ -244,7 +244,12 @@ static void what_cannot_be_done_is_refused_and_named(void **state)
 	assert_int_equal(flags_validate(&flags, &files->err), 0);
 	flags.detect_local_mode = DETECT_BRIDGE;
 	assert_int_equal(flags_validate(&flags, &files->err), -EINVAL);
-	assert_non_null(strstr(files->err.text, "BridgeInterface"));
+	assert_non_null(strstr(files->err.text, "--pod-bridge-interface"));
+	flags.pod_bridge_interface = "cni0";
+	assert_int_equal(flags_validate(&flags, &files->err), 0);
+	flags.detect_local_mode = DETECT_INTERFACE_PREFIX;
+	assert_int_equal(flags_validate(&flags, &files->err), -EINVAL);
+	assert_non_null(strstr(files->err.text, "--pod-interface-name-prefix"));
 	flags.detect_local_mode = DETECT_CLUSTER_CIDR;
 	flags.oom_score_adj = -1001;
 	assert_int_equal(flags_validate(&flags, &files->err), -EINVAL);
